@@ -1,0 +1,132 @@
+"""What the Lab concludes from evidence: comparison, guard analysis, decision. All of it is signed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgeproof.contract.base import Signed
+from edgeproof.contract.ids import Digest
+from edgeproof.contract.policy import Decision, LatencyMetric
+
+Verdict = Literal["no_regression", "regression", "inconclusive"]
+Overall = Literal[
+    "improvement", "neutral", "regression", "inconclusive",
+    "tradeoff_faster", "tradeoff_neutral", "tradeoff_slower", "mismatch",
+]  # fmt: skip
+GuardStatus = Literal["ok", "warning", "error", "skipped"]
+
+
+class LatencyComparison(Signed, frozen=True, kw_only=True):
+    """Paired ratio candidate / baseline of one metric, with its interval; below 1 is faster.
+
+    ``confidence`` is that of this one interval, after the split over looks and gates.
+    """
+
+    metric: LatencyMetric
+    baseline_ms: float
+    candidate_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    confidence: float
+    margin_pct: float
+    verdict: Verdict
+    improved: bool
+
+
+class AccuracyComparison(Signed, frozen=True, kw_only=True):
+    """Top-1 on the labelled set, as fractions; ``difference_low_pp`` is the one-sided limit."""
+
+    baseline: float
+    candidate: float
+    difference_pp: float
+    difference_low_pp: float
+    confidence: float
+    margin_pp: float
+    baseline_only_correct: int
+    candidate_only_correct: int
+    samples: int
+    clusters: int
+    verdict: Verdict
+    samples_needed: int | None
+
+
+class AgreementComparison(Signed, frozen=True, kw_only=True):
+    """Candidate against baseline on the same inputs. ``top1`` is None where outputs are no class scores."""
+
+    samples: int
+    top1: float | None
+    median_cosine: float
+    max_abs_error: float
+    verdict: Literal["agrees", "disagrees"]
+
+
+class Comparison(Signed, frozen=True, kw_only=True):
+    """The whole comparison of one measured pair."""
+
+    compare_key: str
+    backend_key: str
+    comparison_mode: Literal["same_precision", "cross_precision"]
+    precision_pair: str
+    pairs: int
+    look: int
+    shape_match: bool
+    system_match: bool
+    overall: Overall
+    latency: tuple[LatencyComparison, ...]
+    accuracy: AccuracyComparison | None
+    agreement: AgreementComparison | None
+    notes: tuple[str, ...]
+
+
+class GuardEvidence(Signed, frozen=True, kw_only=True):
+    """One diagnosis item of a guard rule; numbers are None where the rule has none."""
+
+    type: str
+    metric_name: str
+    observed_value: float | str | None
+    baseline_value: float | str | None
+    threshold: float | None
+    severity: Literal["low", "medium", "high", "critical"]
+    status: Literal["passed", "warning", "failed", "skipped"]
+    explanation: str
+    why_it_matters: str
+    recommendation: str
+
+
+class GuardAnalysis(Signed, frozen=True, kw_only=True):
+    """Guard's answer. It informs the decision and never owns it."""
+
+    status: GuardStatus
+    guard_verdict: Literal["pass", "suspicious", "review_required", "blocked", "skipped"]
+    severity: Literal["low", "medium", "high", "critical"]
+    primary_reason: str
+    evidence: tuple[GuardEvidence, ...]
+    suspected_causes: tuple[str, ...]
+    recommendations: tuple[str, ...]
+
+
+class Reason(Signed, frozen=True, kw_only=True):
+    """Why: a policy rule that fired, the facts that made it fire, and those facts in words."""
+
+    rule: str
+    decision: Decision
+    effect: str
+    facts: dict[str, str]
+    details: tuple[str, ...]
+
+
+class DeploymentDecision(Signed, frozen=True, kw_only=True):
+    """Seed 000's ``deployment_decision``, with the policy's name and digest."""
+
+    decision: Decision
+    reason: str
+    lab_overall: Overall
+    guard_status: GuardStatus | None
+    guard_verdict: str | None
+    recommended_action: str
+    policy_version: str
+    policy_digest: Digest
+    triggered_rules: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    basis: Literal["signed", "unsigned"]

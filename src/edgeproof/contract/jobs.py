@@ -1,0 +1,105 @@
+"""What a user sees: jobs, their runs, their progress and their events."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from edgeproof.contract.base import Wire
+from edgeproof.contract.ids import UtcTime
+
+JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+RunState = Literal["PENDING", "CLAIMED", "COMPLETE", "FAILED", "CANCELLED"]
+EventType = Literal["status", "progress", "log", "artifact", "metadata"]
+
+
+class Progress(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """``{completed, total?, unit, message?}`` everywhere (DESIGN decision 20)."""
+
+    completed: int
+    unit: str
+    total: int | None = None
+    message: str | None = None
+
+
+class JobError(Wire, frozen=True, kw_only=True):
+    """Structured details of a failed job."""
+
+    code: str
+    message: str
+    stage: str
+    evidence: tuple[dict[str, Any], ...] = ()
+
+
+class RunView(Wire, frozen=True, kw_only=True):
+    """One run as its job shows it. ``waiting_for`` names needs that no registered runner meets."""
+
+    run_id: str
+    stage: str
+    role: str
+    state: RunState
+    attempt: int
+    runner_id: str | None = None
+    progress: Progress | None = None
+    waiting_for: tuple[str, ...] = ()
+
+
+class JobView(Wire, frozen=True, kw_only=True):
+    """``GET /api/jobs/{id}``; field names as seed 000, then ours."""
+
+    job_id: str
+    status: JobStatus
+    created_at: UtcTime
+    updated_at: UtcTime
+    input_summary: dict[str, Any]
+    result: dict[str, Any] | None
+    error: JobError | None
+    links: dict[str, str]
+    next_actions: tuple[str, ...]
+    cancel_requested_at: UtcTime | None = None
+    runs: tuple[RunView, ...] = ()
+
+
+class JobPage(Wire, frozen=True, kw_only=True):
+    """``GET /api/jobs``: newest first; ``next_cursor`` is None on the last page."""
+
+    jobs: tuple[JobView, ...]
+    next_cursor: str | None = None
+
+
+class JobEvent(Wire, frozen=True, kw_only=True):
+    """One SSE event; ``seq`` is its id and increases by one within a job."""
+
+    seq: int
+    type: EventType
+    at: UtcTime
+    data: dict[str, Any]
+
+
+class Health(Wire, frozen=True, kw_only=True):
+    """``GET /health``."""
+
+    status: Literal["ok"]
+    service: str
+    version: str
+    server_key: str
+
+
+class ArtifactInfo(Wire, frozen=True, kw_only=True):
+    """Answer to an upload."""
+
+    digest: str
+    size: int
+
+
+class EvidenceItem(Wire, frozen=True, kw_only=True):
+    """One document a job's decision rests on; its bytes are the artifact with that digest."""
+
+    kind: str
+    digest: str
+
+
+class EvidenceList(Wire, frozen=True, kw_only=True):
+    """``GET /api/jobs/{id}/evidence``."""
+
+    job_id: str
+    items: tuple[EvidenceItem, ...]

@@ -1,0 +1,81 @@
+"""What a user asks for: the analyze request (seed 000), its options, and the aliases it accepts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, field
+
+from edgeproof.contract.base import Wire
+from edgeproof.contract.ids import ArtifactUri, IdText, Name
+
+PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000)]
+Shape = Annotated[tuple[PositiveInt, ...], Meta(max_length=16)]
+Precision = Literal["fp32", "fp16", "int8", "unknown"]
+
+#: Aliases of other systems, read at the edge only; the name on the right is the one kept.
+OPTION_ALIASES = {
+    "engine": "backend",
+    "engine_backend": "backend",
+    "device": "target",
+    "device_name": "target",
+}
+
+
+class BuildChoice(Wire, frozen=True, kw_only=True):
+    """How one side's artifact comes to be. Paths are ``sha256:<hex>`` or an operator-allowed path."""
+
+    model_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    artifact_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    precision: Name | None = None
+    preset: Name | None = None
+    calibration: ArtifactUri | None = None
+
+
+class Limits(Wire, frozen=True, kw_only=True):
+    """Bounds on one run; None takes the server's default."""
+
+    max_seconds: Annotated[int, Meta(ge=1, le=86_400)] | None = None
+    max_memory_bytes: Annotated[int, Meta(ge=64 << 20)] | None = None
+
+
+class AnalyzeOptions(Wire, frozen=True, kw_only=True):
+    """``options`` of an analyze request: the seed's fields and ours (DESIGN decision 18).
+
+    ``preset`` wins over ``precision``; int8 with ``calibration`` is static, without it dynamic.
+    Without ``baseline`` the source model as it is, on the same backend, is the baseline.
+    """
+
+    backend: Name = "onnxruntime"
+    target: Name = "cpu"
+    precision: Name | None = None
+    preset: Name | None = None
+    batch: PositiveInt | None = None
+    height: PositiveInt | None = None
+    width: PositiveInt | None = None
+    input_shapes: dict[str, Shape] | None = None
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    warmup: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    runs: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    with_guard: bool = True
+    notes: Annotated[str, Meta(max_length=4000)] | None = None
+    baseline: BuildChoice | None = None
+    calibration: ArtifactUri | None = None
+    dataset: ArtifactUri | None = None
+    policy: Name | None = None
+    runner: IdText | None = None
+    adapter: Literal["fleet"] = "fleet"
+    limits: Limits | None = None
+    provenance: dict[str, Any] | None = None
+
+
+class AnalyzeRequest(Wire, frozen=True, kw_only=True):
+    """Body of ``POST /api/analyze``. One of ``model_path`` and ``artifact_path`` is required."""
+
+    job_id: IdText | None = None
+    model_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    artifact_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    metadata_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    manifest_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    notes: Annotated[str, Meta(max_length=4000)] | None = None
+    options: dict[str, Any] = field(default_factory=dict)

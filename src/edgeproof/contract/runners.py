@@ -1,0 +1,131 @@
+"""Runners: capabilities, registration, and the run queue's messages (seed 003).
+
+The lease travels in the header ``Edgeproof-Lease: <attempt>.<token>`` and never in a body.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, field
+
+from edgeproof.contract.base import Wire
+from edgeproof.contract.errors import Fault
+from edgeproof.contract.ids import Base64Key, IdText, Name, UtcTime
+from edgeproof.contract.jobs import Progress, RunState
+
+LEASE_HEADER: Final = "Edgeproof-Lease"
+PROOF_HEADER: Final = "Edgeproof-Proof"
+"""``<nonce>.<base64url signature>`` on a registration that answers a challenge."""
+REGISTER_DOMAIN: Final = "edgeproof-register-v1"
+
+Isolation = Literal["none", "rlimit", "namespaces"]
+ISOLATION_ORDER: Final[tuple[Isolation, ...]] = ("none", "rlimit", "namespaces")
+
+
+class EngineCapability(Wire, frozen=True, kw_only=True):
+    """A backend or toolchain that a runner has, as detected."""
+
+    name: Name
+    version: Name
+    targets: tuple[Name, ...] = ()
+    precisions: tuple[Name, ...] = ()
+
+
+class Capabilities(Wire, frozen=True, kw_only=True):
+    """What a runner can do. ``memory_bytes`` is physical memory; ``device_class`` e.g. ``linux-x86_64``."""
+
+    device_class: Name
+    cpu_count: int
+    memory_bytes: int
+    isolation: Isolation
+    backends: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
+    toolchains: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Needs(Wire, frozen=True, kw_only=True):
+    """What a run demands of a runner; its canonical bytes name a requirement class."""
+
+    stage: Name
+    backend: Name
+    target: Name
+    precisions: tuple[Name, ...]
+    min_memory_bytes: int = 0
+    min_isolation: Isolation = "none"
+
+
+class RegisterRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/runners/register``. Without a proof the answer is 401 with a nonce."""
+
+    public_key: Base64Key
+    hostname: Annotated[str, Meta(min_length=1, max_length=253)]
+    capabilities: Capabilities
+    enrolment_token: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class RegisterResponse(Wire, frozen=True, kw_only=True):
+    runner_id: str
+    token: str
+    expires_at: UtcTime
+    server_key: str
+
+
+class ClaimRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/queue/claim``; waits up to ``wait_seconds`` for work, else 204."""
+
+    capabilities: Capabilities | None = None
+    wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 0.0
+
+
+class ClaimedRun(Wire, frozen=True, kw_only=True):
+    """A lease. ``job_spec`` is the signed envelope as text: its canonical bytes, unchanged."""
+
+    run_id: str
+    job_id: str
+    stage: str
+    attempt: int
+    lease_token: str
+    lease_expires_at: UtcTime
+    heartbeat_seconds: float
+    job_spec: str
+
+
+class HeartbeatRequest(Wire, frozen=True, kw_only=True):
+    progress: Progress | None = None
+    status: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class HeartbeatResponse(Wire, frozen=True, kw_only=True):
+    cancel_requested: bool
+    lease_expires_at: UtcTime
+
+
+class SubmitResponse(Wire, frozen=True, kw_only=True):
+    run_id: str
+    state: RunState
+    evidence_digest: str
+
+
+class FailRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/queue/{run_id}/fail``: whose fault, and whether another attempt may help."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=100)]
+    message: Annotated[str, Meta(max_length=4000)]
+    fault: Fault
+    retryable: bool
+    evidence: Annotated[tuple[dict[str, Any], ...], Meta(max_length=50)] = ()
+
+
+class FailResponse(Wire, frozen=True, kw_only=True):
+    run_id: str
+    state: RunState
+
+
+class RunnerView(Wire, frozen=True, kw_only=True):
+    runner_id: IdText
+    hostname: str
+    public_key: str
+    capabilities: Capabilities
+    registered_at: UtcTime
+    last_seen_at: UtcTime
