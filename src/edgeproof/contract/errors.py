@@ -102,6 +102,7 @@ CODES: Final[dict[str, Code]] = {
     "already_running": Code(409, "Another process holds this directory"),
     "port_in_use": Code(409, "Another process holds this port"),
     "insecure_bind": Code(400, "Off loopback, TLS is required"),
+    "insecure_url": Code(400, "Off loopback, the control plane is dialled with https only"),
     "server_unreachable": Code(503, "The control plane cannot be reached"),
     "server_key_mismatch": Code(403, "The control plane has another key than the pinned one"),
 }

@@ -129,3 +129,22 @@ class RunnerView(Wire, frozen=True, kw_only=True):
     capabilities: Capabilities
     registered_at: UtcTime
     last_seen_at: UtcTime
+
+
+class RunnerList(Wire, frozen=True, kw_only=True):
+    """``GET /api/runners``, by runner id."""
+
+    runners: tuple[RunnerView, ...]
+
+
+class EnrolmentTokenRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/enrolment-tokens``: how many runners it enrols, and for how long."""
+
+    uses: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86_400)] = 3600
+
+
+class EnrolmentTokenResponse(Wire, frozen=True, kw_only=True):
+    """The token, shown once; only its digest is kept."""
+
+    token: str
