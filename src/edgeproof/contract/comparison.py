@@ -19,15 +19,16 @@ GuardStatus = Literal["ok", "warning", "error", "skipped"]
 class LatencyComparison(Signed, frozen=True, kw_only=True):
     """Paired ratio candidate / baseline of one metric, with its interval; below 1 is faster.
 
-    ``confidence`` is that of this one interval, after the split over looks and gates.
+    ``confidence`` is that of this one interval, after the split over looks and gates. The limits are
+    None where the pairs are too few for an interval at that confidence.
     """
 
     metric: LatencyMetric
     baseline_ms: float
     candidate_ms: float
     ratio: float
-    ratio_low: float
-    ratio_high: float
+    ratio_low: float | None
+    ratio_high: float | None
     confidence: float
     margin_pct: float
     verdict: Verdict
@@ -35,12 +36,16 @@ class LatencyComparison(Signed, frozen=True, kw_only=True):
 
 
 class AccuracyComparison(Signed, frozen=True, kw_only=True):
-    """Top-1 on the labelled set, as fractions; ``difference_low_pp`` is the one-sided limit."""
+    """Top-1 on the labelled set, as fractions; candidate minus baseline in percentage points.
+
+    ``difference_low_pp`` and ``difference_high_pp`` are one-sided limits, each at ``confidence``.
+    """
 
     baseline: float
     candidate: float
     difference_pp: float
     difference_low_pp: float
+    difference_high_pp: float
     confidence: float
     margin_pp: float
     baseline_only_correct: int
