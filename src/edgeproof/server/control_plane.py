@@ -1,0 +1,74 @@
+"""What every use case is given: database, artifacts, keys, settings and the caller. It holds no rule."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from edgeproof.contract.statements import RunLimits
+from edgeproof.server.artifact_store import ArtifactStore
+from edgeproof.server.database import Database
+from edgeproof.server.keys import ServerKeys, load_keys
+from edgeproof.server.local_artifacts import LocalArtifacts
+from edgeproof.server.migrations import migrate
+
+PrincipalKind = Literal["admin", "user", "runner", "external"]
+
+DEFAULT_LIMITS = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload_bytes=512 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """``public_url`` is what runners dial and sign; times are in seconds, sizes in bytes."""
+
+    public_url: str
+    lease_seconds: float = 90
+    heartbeat_seconds: float = 30
+    max_attempts: int = 3
+    reap_interval_seconds: float = 1
+    default_limits: RunLimits = DEFAULT_LIMITS
+    max_artifact_bytes: int = 2 << 30
+    artifact_ttl_seconds: float = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. ``runner_id`` and ``public_key`` (base64) are set for runners and only for them."""
+
+    principal_id: str
+    kind: PrincipalKind
+    runner_id: str | None = None
+    public_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """One replica. ``stopping`` ends every long poll and stream."""
+
+    database: Database
+    artifacts: ArtifactStore
+    keys: ServerKeys
+    settings: Settings
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def close(self) -> None:
+        """End all waiting, then let go of the database. Nothing depends on its being called."""
+        self.stopping.set()
+        await self.database.close()
+
+
+async def open_control_plane(dsn: str, artifact_dir: Path, settings: Settings) -> ControlPlane:
+    """Migrate the database, make or load the keys, open the artifact folder.
+
+    Raises ``OSError`` or ``asyncpg.PostgresError`` when the database or the folder cannot be used.
+    """
+    await migrate(dsn)
+    database = await Database.open(dsn)
+    try:
+        keys = await load_keys(database)
+        return ControlPlane(database, LocalArtifacts(artifact_dir), keys, settings)
+    except BaseException:
+        await database.close()
+        raise

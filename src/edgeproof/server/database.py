@@ -1,0 +1,63 @@
+"""The connection pool and its ways of use. Which SQL runs is the use cases' affair.
+
+``jsonb`` columns are written and read as plain Python values, structs included. Times come back as aware
+``datetime``; ``clock_timestamp()`` is the only clock (DESIGN decision 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from edgeproof.server.listener import Listener, WakeUps
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+"""What a query runs on: a connection inside a transaction, as ``Database.transaction`` gives it."""
+
+POOL_SIZE: Final = 16
+
+
+class Database:
+    """A pool on one database, and one ``LISTEN`` connection. Belongs to one event loop."""
+
+    def __init__(self, pool: asyncpg.Pool, listener: Listener) -> None:
+        self.pool = pool
+        self._listener = listener
+
+    @classmethod
+    async def open(cls, dsn: str) -> Database:
+        """Raises ``OSError`` or ``asyncpg.PostgresError`` when the database cannot be reached."""
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=POOL_SIZE, init=_prepare)
+        return cls(pool, Listener(dsn))
+
+    async def close(self) -> None:
+        await self._listener.close()
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """READ COMMITTED; commits on leaving, rolls back on any exception."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def now(self) -> datetime:
+        at: datetime = await self.pool.fetchval("SELECT clock_timestamp()")
+        return at
+
+    def listen(self, channel: str, payload: str | None = None) -> AbstractAsyncContextManager[WakeUps]:
+        """``async with database.listen("channel") as wake_ups: await wake_ups.wait(seconds)``."""
+        return self._listener.subscribe(channel, payload)
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+    )

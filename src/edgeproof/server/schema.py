@@ -1,0 +1,300 @@
+"""The declared database schema: what the sum of all migrations must equal (a test compares them).
+
+It is declared for Alembic and for readers; queries are plain SQL next to the use case that needs them.
+Every time is ``timestamptz`` by the database's own clock (DESIGN decision 6).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    }
+)
+
+_TIME = TIMESTAMP(timezone=True)
+
+
+def _text(name: str, *args: Any) -> Column[Any]:
+    return Column(name, Text, *args, nullable=False)
+
+
+def _now(name: str) -> Column[Any]:
+    return Column(name, _TIME, nullable=False, server_default=text("clock_timestamp()"))
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+# --- who may ------------------------------------------------------------------------------------
+
+Table(
+    "principals",
+    metadata,
+    Column("principal_id", Text, primary_key=True),
+    _text("kind"),
+    _text("name"),
+    _text("token_digest"),
+    _now("created_at"),
+    Column("revoked_at", _TIME),
+    UniqueConstraint("token_digest"),
+    _one_of("kind", "admin", "user", "external"),
+)
+
+Table(
+    "enrolment_tokens",
+    metadata,
+    Column("token_digest", Text, primary_key=True),
+    Column("uses_left", Integer, nullable=False),
+    Column("expires_at", _TIME, nullable=False),
+    _text("created_by"),
+    _now("created_at"),
+    CheckConstraint("uses_left >= 0", name="uses_left"),
+)
+
+Table(
+    "server_secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    _now("created_at"),
+)
+
+Table(
+    "runner_keys",
+    metadata,
+    Column("public_key", Text, primary_key=True),
+    _text("added_by"),
+    _now("added_at"),
+    Column("removed_at", _TIME),
+)
+
+Table(
+    "runners",
+    metadata,
+    Column("runner_id", Text, primary_key=True),
+    _text("public_key"),
+    _text("hostname"),
+    Column("capabilities", JSONB, nullable=False),
+    _now("registered_at"),
+    _now("last_seen_at"),
+    UniqueConstraint("public_key"),
+)
+
+Table(
+    "spent_nonces",
+    metadata,
+    Column("nonce_digest", Text, primary_key=True),
+    Column("expires_at", _TIME, nullable=False, index=True),
+)
+
+# --- what is kept -------------------------------------------------------------------------------
+
+Table(
+    "policies",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    _text("name"),
+    Column("version", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _text("added_by"),
+    _now("added_at"),
+    UniqueConstraint("name", "version"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    _now("created_at"),
+    Column("expires_at", _TIME),
+    CheckConstraint("size >= 0", name="size"),
+)
+Index("artifacts_expires_at_idx", artifacts.c.expires_at, postgresql_where=text("expires_at IS NOT NULL"))
+
+Table(
+    "uploads",
+    metadata,
+    _text("principal_id"),
+    _text("digest", ForeignKey("artifacts.digest", ondelete="CASCADE")),
+    _now("created_at"),
+    PrimaryKeyConstraint("principal_id", "digest"),
+    Index(None, "digest"),
+)
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    _text("owner_id"),
+    _text("workflow"),
+    _text("status"),
+    Column("input_summary", JSONB, nullable=False),
+    Column("worker_request", JSONB),
+    Column("result", JSONB),
+    Column("error", JSONB),
+    _text("policy_digest"),
+    Column("cancel_requested_at", _TIME),
+    _now("created_at"),
+    _now("updated_at"),
+    Column("needs_advance", Boolean, nullable=False, server_default=text("false")),
+    UniqueConstraint("seq"),
+    _one_of("status", "queued", "running", "completed", "failed", "cancelled"),
+    CheckConstraint("result IS NULL OR status = 'completed'", name="result"),
+    CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="error"),
+    Index("jobs_owner_id_seq_idx", "owner_id", "seq"),
+)
+Index("jobs_needs_advance_idx", jobs.c.seq, postgresql_where=text("needs_advance"))
+
+Table(
+    "job_events",
+    metadata,
+    _text("job_id", ForeignKey("jobs.job_id")),
+    Column("seq", BigInteger, nullable=False),
+    _text("type"),
+    _now("at"),
+    Column("data", JSONB, nullable=False),
+    PrimaryKeyConstraint("job_id", "seq"),
+    _one_of("type", "status", "progress", "log", "artifact", "metadata"),
+)
+
+Table(
+    "job_artifacts",
+    metadata,
+    _text("job_id", ForeignKey("jobs.job_id")),
+    _text("digest", ForeignKey("artifacts.digest")),
+    _text("role"),
+    PrimaryKeyConstraint("job_id", "digest", "role"),
+    Index(None, "digest"),
+)
+
+Table(
+    "idempotency",
+    metadata,
+    _text("owner_id"),
+    _text("key"),
+    _text("request_digest"),
+    _text("job_id", ForeignKey("jobs.job_id")),
+    _now("created_at"),
+    PrimaryKeyConstraint("owner_id", "key"),
+)
+
+# --- the run queue ------------------------------------------------------------------------------
+
+Table(
+    "requirement_classes",
+    metadata,
+    Column("class_id", Integer, Identity(always=True), primary_key=True),
+    _text("digest"),
+    Column("needs", JSONB, nullable=False),
+    UniqueConstraint("digest"),
+)
+
+Table(
+    "runner_classes",
+    metadata,
+    _text("runner_id", ForeignKey("runners.runner_id")),
+    Column("class_id", Integer, ForeignKey("requirement_classes.class_id"), nullable=False),
+    PrimaryKeyConstraint("runner_id", "class_id"),
+    Index(None, "class_id"),
+)
+
+Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    _text("job_id", ForeignKey("jobs.job_id")),
+    _text("stage"),
+    _text("role"),
+    Column("class_id", Integer, ForeignKey("requirement_classes.class_id"), nullable=False),
+    Column("config", JSONB, nullable=False),
+    Column("limits", JSONB, nullable=False),
+    _now("created_at"),
+    Index(None, "job_id"),
+)
+
+# Only unfinished runs: a finished one leaves for run_outcomes in the same transaction.
+run_queue = Table(
+    "run_queue",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("class_id", Integer, nullable=False),
+    Column("assigned_runner_id", Text),
+    Column("priority", Integer, nullable=False, server_default=text("100")),
+    _now("queued_at"),
+    Column("state", Text, nullable=False, server_default=text("'PENDING'")),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("max_attempts", Integer, nullable=False, server_default=text("3")),
+    Column("runner_id", Text),
+    Column("lease_digest", Text),
+    Column("lease_expires_at", _TIME),
+    Column("claimed_at", _TIME),
+    Column("started_at", _TIME),
+    Column("progress", JSONB),
+    Column("status_text", Text),
+    Column("job_spec_digest", Text),
+    ForeignKeyConstraint(["run_id"], ["runs.run_id"]),
+    _one_of("state", "PENDING", "CLAIMED"),
+    CheckConstraint(
+        "(state = 'CLAIMED') = (runner_id IS NOT NULL AND lease_digest IS NOT NULL"
+        " AND lease_expires_at IS NOT NULL)",
+        name="lease",
+    ),
+)
+Index(
+    "run_queue_pending_idx",
+    run_queue.c.class_id,
+    run_queue.c.priority,
+    run_queue.c.queued_at,
+    run_queue.c.run_id,
+    postgresql_where=text("state = 'PENDING'"),
+)
+Index("run_queue_leases_idx", run_queue.c.lease_expires_at, postgresql_where=text("state = 'CLAIMED'"))
+
+Table(
+    "run_outcomes",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    _text("state"),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_digest", Text),
+    Column("runner_id", Text),
+    Column("evidence_digest", Text),
+    Column("submission_digest", Text),
+    Column("failure", JSONB),
+    _now("finished_at"),
+    ForeignKeyConstraint(["run_id"], ["runs.run_id"]),
+    _one_of("state", "COMPLETE", "FAILED", "CANCELLED"),
+)
