@@ -1,0 +1,336 @@
+"""Plans an analysis: which runs a job needs, and what comes next once some of them have ended.
+
+Everything is decided here and nothing is done: the server applies the actions. What is planned is a
+function of the job's request, its policy and its runs, so it may be asked again at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.ids import digest_of_uri
+from edgeproof.contract.jobs import JobError, JobStatus, RunState
+from edgeproof.contract.policy import Policy
+from edgeproof.contract.requests import AnalyzeOptions, BuildChoice, Precision
+from edgeproof.contract.runners import Needs
+from edgeproof.contract.statements import (
+    DuetPlan,
+    ForgeConfig,
+    MeasuredArtifact,
+    RunLimits,
+    RuntimeConfig,
+    StageConfig,
+)
+from edgeproof.domain.jobs import TERMINAL
+
+SOURCE_PRESET: Final = "source"
+STATIC_PRESET: Final = "int8_static"
+BLOCKS: Final = 10
+SETTLE_CALLS: Final = 3
+WARMUP_CALLS: Final = 20
+RUNNER_CHOOSES: Final = 0
+"""``threads`` and ``calls_per_block``: the device's physical cores, and enough calls for a block."""
+
+_PRESET_OF_PRECISION: Final = {"fp32": "fp32", "fp16": "fp16", "int8": "int8_dynamic"}
+
+Role = Literal["baseline", "candidate", "pair"]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What may be asked for. ``presets`` maps each to the precision it makes, ``unknown`` for as it is."""
+
+    backends: frozenset[str]
+    targets: frozenset[str]
+    presets: Mapping[str, Precision]
+
+
+@dataclass(frozen=True)
+class Side:
+    """How one side's artifact comes to be. ``source`` and ``calibration`` are digests."""
+
+    source: str
+    source_name: str
+    preset: str
+    precision: Precision
+    calibration: str | None
+
+
+@dataclass(frozen=True)
+class Order:
+    """An analyze request, understood: what is compared with what, and how."""
+
+    baseline: Side
+    candidate: Side
+    options: AnalyzeOptions
+    dataset: str | None
+
+    def inputs(self) -> frozenset[str]:
+        """Digests of all artifacts that the request names."""
+        sides = (self.baseline, self.candidate)
+        named = [one.source for one in sides] + [one.calibration for one in sides] + [self.dataset]
+        return frozenset(digest for digest in named if digest is not None)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a finished forge run made: artifact, envelope of its build, precision as its manifest says."""
+
+    artifact: str
+    build: str
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    run_id: str
+    stage: str
+    role: str
+    state: RunState
+    failure: JobError | None = None
+    built: Built | None = None
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    status: JobStatus
+    cancel_requested: bool
+    order: Order
+    policy: Policy
+    limits: RunLimits
+
+
+@dataclass(frozen=True)
+class Enqueue:
+    """A run to add."""
+
+    stage: str
+    role: Role
+    config: StageConfig
+    needs: Needs
+    limits: RunLimits
+    runner: str | None
+
+
+@dataclass(frozen=True)
+class CancelRun:
+    """A run that waits and shall not start."""
+
+    run_id: str
+
+
+@dataclass(frozen=True)
+class FailJob:
+    error: JobError
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    """No run is leased any more: the job is cancelled."""
+
+
+@dataclass(frozen=True)
+class Decide:
+    """All evidence is there."""
+
+
+Action = Enqueue | CancelRun | FailJob | CancelJob | Decide
+
+
+def order_of(
+    model_path: str | None, artifact_path: str | None, options: AnalyzeOptions, catalogue: Catalogue
+) -> Order:
+    """Understand a request.
+
+    An ``artifact_path`` is the candidate as it is. Without a baseline, the source model as it is.
+
+    Raises:
+        Refused: ``unknown_backend``, ``unknown_target``, ``unknown_precision``, ``unknown_preset``,
+            ``calibration_required``, ``path_not_allowed``, ``invalid_request``.
+    """
+    if options.backend not in catalogue.backends:
+        raise Refused("unknown_backend", f"{options.backend!r}; known: {_known(catalogue.backends)}")
+    if options.target not in catalogue.targets:
+        raise Refused("unknown_target", f"{options.target!r}; known: {_known(catalogue.targets)}")
+    source_path = model_path or artifact_path
+    if source_path is None:
+        raise Refused("invalid_request", "one of model_path and artifact_path is required")
+    name = (options.provenance or {}).get("model_name")
+    asked = BuildChoice(
+        model_path=model_path,
+        artifact_path=artifact_path,
+        precision=options.precision,
+        preset=options.preset,
+        calibration=options.calibration,
+    )
+    candidate = _side(asked, source_path, name, catalogue, default="fp32")
+    baseline = _side(options.baseline or BuildChoice(), source_path, name, catalogue, default=SOURCE_PRESET)
+    dataset = None if options.dataset is None else _digest(options.dataset, "dataset")
+    return Order(baseline=baseline, candidate=candidate, options=options, dataset=dataset)
+
+
+def advance(job: JobFacts, runs: Sequence[RunFacts]) -> list[Action]:
+    """What to do now. Empty: wait, or nothing is left to do."""
+    if job.status in TERMINAL:
+        return []
+    waiting: list[Action] = [CancelRun(run.run_id) for run in runs if run.state == "PENDING"]
+    leased = any(run.state == "CLAIMED" for run in runs)
+    if job.cancel_requested:
+        return waiting if leased else [*waiting, CancelJob()]
+    for run in runs:
+        if run.state == "FAILED" and run.failure is not None:
+            return [*waiting, FailJob(run.failure)]
+    by_role = {run.role: run for run in runs}
+    missing: list[Action] = []
+    if "baseline" not in by_role:
+        missing.append(_forge(job, "baseline", job.order.baseline))
+    if "candidate" not in by_role:
+        missing.append(_forge(job, "candidate", job.order.candidate))
+    if missing:
+        return missing
+    baseline, candidate = by_role["baseline"].built, by_role["candidate"].built
+    if baseline is None or candidate is None:
+        return []
+    if "pair" not in by_role:
+        return [_runtime(job, baseline, candidate)]
+    return [Decide()] if by_role["pair"].state == "COMPLETE" else []
+
+
+def duet_plan(policy: Policy, options: AnalyzeOptions) -> DuetPlan:
+    """The measuring protocol that ``policy`` demands, with the caller's counts."""
+    return DuetPlan(
+        looks=policy.latency.looks,
+        confidence=policy.latency.confidence,
+        gates={gate.metric: gate.margin_pct for gate in policy.latency.gates},
+        blocks=BLOCKS,
+        calls_per_block=RUNNER_CHOOSES if options.runs is None else options.runs,
+        settle_calls=SETTLE_CALLS,
+        warmup_calls=WARMUP_CALLS if options.warmup is None else options.warmup,
+    )
+
+
+def _forge(job: JobFacts, role: Literal["baseline", "candidate"], side: Side) -> Enqueue:
+    options = job.order.options
+    config = ForgeConfig(
+        role=role,
+        backend=options.backend,
+        target=options.target,
+        preset=side.preset,
+        precision=side.precision,
+        source=side.source,
+        source_name=side.source_name,
+        calibration=side.calibration,
+        input_shapes=options.input_shapes or {},
+        batch=options.batch,
+        height=options.height,
+        width=options.width,
+    )
+    return Enqueue(
+        "forge", role, config, _needs(job, "forge", {side.precision}), _limits(job), options.runner
+    )
+
+
+def _runtime(job: JobFacts, baseline: Built, candidate: Built) -> Enqueue:
+    options, order = job.order.options, job.order
+    config = RuntimeConfig(
+        backend=options.backend,
+        target=options.target,
+        threads=RUNNER_CHOOSES if options.threads is None else options.threads,
+        baseline=_measured(order.baseline, baseline),
+        candidate=_measured(order.candidate, candidate),
+        dataset=order.dataset,
+        input_shapes=options.input_shapes or {},
+        batch=options.batch,
+        height=options.height,
+        width=options.width,
+        plan=duet_plan(job.policy, options),
+        min_isolation=job.policy.min_isolation,
+    )
+    needs = _needs(job, "runtime", {baseline.precision, candidate.precision})
+    return Enqueue("runtime", "pair", config, needs, _limits(job), options.runner)
+
+
+def _measured(side: Side, built: Built) -> MeasuredArtifact:
+    return MeasuredArtifact(
+        artifact=built.artifact,
+        build=built.build,
+        source=side.source,
+        precision=built.precision,
+        model_name=side.source_name,
+    )
+
+
+def _needs(job: JobFacts, stage: str, precisions: set[Precision]) -> Needs:
+    """An ``unknown`` precision demands nothing: the model is taken as it is."""
+    return Needs(
+        stage=stage,
+        backend=job.order.options.backend,
+        target=job.order.options.target,
+        precisions=tuple(sorted(precisions - {"unknown"})),
+        min_isolation=job.policy.min_isolation,
+    )
+
+
+def _limits(job: JobFacts) -> RunLimits:
+    asked = job.order.options.limits
+    if asked is None:
+        return job.limits
+    return RunLimits(
+        max_seconds=job.limits.max_seconds if asked.max_seconds is None else asked.max_seconds,
+        max_memory_bytes=(
+            job.limits.max_memory_bytes if asked.max_memory_bytes is None else asked.max_memory_bytes
+        ),
+        max_upload_bytes=job.limits.max_upload_bytes,
+    )
+
+
+def _side(choice: BuildChoice, source_path: str, name: object, catalogue: Catalogue, *, default: str) -> Side:
+    source = _digest(choice.artifact_path or choice.model_path or source_path, "model")
+    said = _precision(choice.precision)
+    calibration = choice.calibration
+    if choice.artifact_path is not None:
+        if choice.preset not in (None, SOURCE_PRESET):
+            raise Refused("invalid_request", "artifact_path is measured as it is: it takes no preset")
+        preset = SOURCE_PRESET
+    elif choice.preset is not None:
+        preset = choice.preset
+    elif said == "int8" and calibration is not None:
+        preset = STATIC_PRESET
+    else:
+        preset = default if said is None else _PRESET_OF_PRECISION[said]
+    if preset not in catalogue.presets:
+        raise Refused("unknown_preset", f"{preset!r}; known: {_known(catalogue.presets)}")
+    if preset == STATIC_PRESET and calibration is None:
+        raise Refused("calibration_required", f"preset {preset} needs options.calibration")
+    if preset != STATIC_PRESET and calibration is not None:
+        raise Refused("invalid_request", f"calibration data has no use with preset {preset}")
+    made = catalogue.presets[preset]
+    return Side(
+        source=source,
+        source_name=name[:200] if isinstance(name, str) and name else source[:12],
+        preset=preset,
+        precision=said if made == "unknown" and said is not None else made,
+        calibration=None if calibration is None else _digest(calibration, "calibration"),
+    )
+
+
+def _precision(text: str | None) -> Precision | None:
+    match text:
+        case None | "fp32" | "fp16" | "int8":
+            return text
+        case _:
+            raise Refused("unknown_precision", f"{text!r}; known: fp16, fp32, int8")
+
+
+def _digest(path: str, what: str) -> str:
+    digest = digest_of_uri(path)
+    if digest is None:
+        raise Refused("path_not_allowed", f"{what}: name an uploaded artifact as sha256:<hex>, not a path")
+    return digest
+
+
+def _known(names: frozenset[str] | Mapping[str, Precision]) -> str:
+    return ", ".join(sorted(names))
