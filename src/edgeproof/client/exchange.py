@@ -1,0 +1,168 @@
+"""One request and its answer: problems become errors, lost connections are retried where that is safe.
+
+A request is repeated after a broken exchange only if it is idempotent; a request that never left
+(connection refused) is repeated always.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import httpx
+import msgspec
+
+from edgeproof.client.address import ServerAddress
+from edgeproof.contract.errors import EdgeproofError, Problem, Refused, Unavailable, from_problem
+
+JSON: Final = {"Content-Type": "application/json"}
+RETRIED_STATUS: Final = frozenset({502, 503, 504})
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 60.0
+"""Longer than the longest long poll (30 s) and than the server's keep-alive comments (15 s)."""
+
+T = TypeVar("T")
+
+Body = bytes | Callable[[], AsyncIterator[bytes]] | None
+"""A stream is given as the function that begins it anew, so that it can be repeated."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Full jitter: before attempt ``n + 1`` a random share of ``base * 2**n``, at most ``cap`` seconds."""
+
+    attempts: int = 4
+    base_seconds: float = 0.2
+    cap_seconds: float = 5.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+    async def pause(self, attempt: int) -> None:
+        """Waits after the failed ``attempt``, counted from 0."""
+        ceiling: float = min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt, 30))
+        await self.sleep(ceiling * self.jitter())
+
+
+class NeverSent(Unavailable):
+    """The connection could not be made: the server saw nothing of this request."""
+
+
+class Exchange:
+    """An httpx client bound to one address and one bearer token. ``token`` may be replaced at any time."""
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        token: str | None,
+        retry: RetryPolicy,
+        transport: httpx.AsyncBaseTransport | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        self.address = address
+        self.token = token
+        self.retry = retry
+        self._http = httpx.AsyncClient(
+            base_url=address.url,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=20),
+            transport=transport,
+            trust_env=not address.is_loopback,
+            verify=_trust(ca_file),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        idempotent: bool,
+    ) -> httpx.Response:
+        """The whole answer, 2xx only. Raises what the problem says, or ``server_unreachable``."""
+        attempt = 0
+        while True:
+            try:
+                async with self.stream(method, path, body=body, headers=headers, query=query) as response:
+                    await response.aread()
+                return response
+            except EdgeproofError as error:
+                attempt += 1
+                if attempt >= self.retry.attempts or not may_repeat(error, idempotent):
+                    raise
+            await self.retry.pause(attempt - 1)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """One attempt; the 2xx answer's body is still to be read. Errors as ``send``."""
+        sent = dict(headers or {})
+        if self.token is not None:
+            sent["Authorization"] = f"Bearer {self.token}"
+        content = body() if callable(body) else body
+        try:
+            async with self._http.stream(
+                method, path, content=content, headers=sent, params=dict(query or {})
+            ) as response:
+                if not response.is_success:
+                    raise _problem(response, await response.aread())
+                yield response
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        words = f"{self.address.url}: {str(error) or type(error).__name__}"
+        never_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+        return (NeverSent if never_sent else Unavailable)("server_unreachable", words)
+
+
+def may_repeat(error: EdgeproofError, idempotent: bool) -> bool:
+    """Whether the same request may be sent again after ``error``."""
+    if isinstance(error, NeverSent):
+        return True
+    return idempotent and isinstance(error, Unavailable) and error.status in RETRIED_STATUS
+
+
+def decoded(response: httpx.Response, type_: type[T]) -> T:
+    """The typed answer. Raises ``Unavailable`` (``internal_error``) when the server broke the contract."""
+    try:
+        return msgspec.json.decode(response.content, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unavailable("internal_error", f"unexpected answer from {response.url.path}: {error}") from error
+
+
+def _problem(response: httpx.Response, body: bytes) -> EdgeproofError:
+    try:
+        return from_problem(msgspec.json.decode(body, type=Problem))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        words = f"{response.url.path} answered {response.status_code} without a problem document"
+        if response.status_code in RETRIED_STATUS:
+            return Unavailable("server_unreachable", words)
+        if response.status_code >= 500:
+            return Unavailable("internal_error", words)
+        return Refused("invalid_request", words)
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Refused("invalid_request", f"{ca_file} holds no certificates: {error}") from error

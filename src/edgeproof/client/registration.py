@@ -1,0 +1,91 @@
+"""A runner proves that it holds its key (DESIGN decision 10).
+
+The proof covers the server's key, the URL dialled, the nonce, the runner's key and the body, so that it
+is good for one registration with one server only. The signature has its own domain.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import msgspec
+
+from edgeproof.client.exchange import JSON, Exchange, decoded
+from edgeproof.contract.envelope import PublicKey, SigningKey
+from edgeproof.contract.errors import EdgeproofError, Refused
+from edgeproof.contract.jobs import Health
+from edgeproof.contract.runners import (
+    PROOF_HEADER,
+    REGISTER_DOMAIN,
+    Capabilities,
+    RegisterRequest,
+    RegisterResponse,
+)
+
+ROUTE = "/api/runners/register"
+
+
+def proof(key: SigningKey, server_keyid: str, public_url: str, nonce: str, body: bytes) -> str:
+    """The value of the header ``Edgeproof-Proof``: ``<nonce>.<base64url signature>``."""
+    signature = key.sign_in_domain(
+        REGISTER_DOMAIN,
+        server_keyid.encode("ascii"),
+        public_url.encode("ascii"),
+        nonce.encode("ascii"),
+        key.public.raw,
+        hashlib.sha256(body).digest(),
+    )
+    return f"{nonce}.{base64.urlsafe_b64encode(signature).decode()}"
+
+
+async def server_key(exchange: Exchange) -> PublicKey:
+    """The control plane's key as it tells it. Raises ``server_key_mismatch`` against a pinned one."""
+    health = decoded(await exchange.send("GET", "/health", idempotent=True), Health)
+    key = PublicKey.from_base64(health.server_key)
+    check_pin(exchange, key)
+    return key
+
+
+def check_pin(exchange: Exchange, key: PublicKey) -> None:
+    pinned = exchange.address.pinned_keyid
+    if pinned is not None and key.keyid != pinned:
+        raise Refused("server_key_mismatch", f"pinned sha256:{pinned}, found {key.fingerprint}")
+
+
+async def register(
+    exchange: Exchange,
+    signing_key: SigningKey,
+    hostname: str,
+    capabilities: Capabilities,
+    enrolment_token: str | None,
+) -> RegisterResponse:
+    """Registers, answers the challenge, and adopts the token that comes back."""
+    server = await server_key(exchange)
+    request = RegisterRequest(
+        public_key=signing_key.public.base64,
+        hostname=hostname,
+        capabilities=capabilities,
+        enrolment_token=enrolment_token,
+    )
+    body = msgspec.json.encode(request)
+    nonce = await _challenge(exchange, body)
+    answer = proof(signing_key, server.keyid, exchange.address.url, nonce, body)
+    response = await exchange.send(
+        "POST", ROUTE, body=body, headers={**JSON, PROOF_HEADER: answer}, idempotent=False
+    )
+    registered = decoded(response, RegisterResponse)
+    if PublicKey.from_base64(registered.server_key) != server:
+        raise Refused("server_key_mismatch", "the registration names another key than /health did")
+    exchange.token = registered.token
+    return registered
+
+
+async def _challenge(exchange: Exchange, body: bytes) -> str:
+    try:
+        await exchange.send("POST", ROUTE, body=body, headers=JSON, idempotent=True)
+    except EdgeproofError as error:
+        if error.code != "challenge_required" or error.nonce is None:
+            raise
+        return error.nonce
+    raise Refused("challenge_invalid", "the server registered this runner without asking for a proof")

@@ -1,0 +1,227 @@
+"""``ControlPlaneClient``: every route of the control plane with the contract's messages.
+
+Raises ``Refused`` or ``Unavailable`` with the code the server gave; ``server_unreachable`` when there is
+no server. It repeats what is safe to repeat and keeps no state but the token.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import httpx
+import msgspec
+
+from edgeproof.client import event_stream, registration, transfer
+from edgeproof.client.address import ServerAddress
+from edgeproof.client.exchange import JSON, Exchange, RetryPolicy, decoded
+from edgeproof.contract.base import Wire
+from edgeproof.contract.envelope import PublicKey, SigningKey
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.ids import is_id
+from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobStatus, JobView
+from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.contract.runners import (
+    LEASE_HEADER,
+    Capabilities,
+    ClaimedRun,
+    ClaimRequest,
+    EnrolmentTokenRequest,
+    EnrolmentTokenResponse,
+    FailRequest,
+    FailResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    RegisterResponse,
+    RunnerList,
+    SubmitResponse,
+)
+from edgeproof.domain.runs import Lease
+
+T = TypeVar("T", bound=Wire)
+
+NO_WORK: Final = 204
+
+
+class ControlPlaneClient:
+    """An async context manager. ``address`` is ``URL`` or ``URL#sha256:<server key>``."""
+
+    def __init__(
+        self,
+        address: ServerAddress | str,
+        *,
+        token: str | None = None,
+        retry: RetryPolicy | None = None,
+        ca_file: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        parsed = ServerAddress.parse(address) if isinstance(address, str) else address
+        self._exchange = Exchange(parsed, token, retry or RetryPolicy(), transport, ca_file)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._exchange.close()
+
+    @property
+    def address(self) -> ServerAddress:
+        return self._exchange.address
+
+    @property
+    def token(self) -> str | None:
+        return self._exchange.token
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        self._exchange.token = token
+
+    # --- the server ------------------------------------------------------------------------------
+
+    async def health(self) -> Health:
+        """Also refuses a server that has another key than the pinned one."""
+        health = decoded(await self._exchange.send("GET", "/health", idempotent=True), Health)
+        registration.check_pin(self._exchange, PublicKey.from_base64(health.server_key))
+        return health
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    async def analyze(self, request: AnalyzeRequest, *, idempotency_key: str | None = None) -> JobView:
+        """Queues a job. Repeating with the same key and request gives the same job."""
+        key = idempotency_key or secrets.token_hex(16)
+        return await self._post("/api/analyze", request, JobView, {"Idempotency-Key": key}, idempotent=True)
+
+    async def jobs(
+        self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> JobPage:
+        """One page, newest first; pass its ``next_cursor`` for the next one."""
+        asked = {"status": status, "cursor": cursor, "limit": None if limit is None else str(limit)}
+        return await self._get("/api/jobs", JobPage, {key: value for key, value in asked.items() if value})
+
+    async def job(self, job_id: str) -> JobView:
+        return await self._get(f"/api/jobs/{_segment(job_id)}", JobView)
+
+    async def cancel(self, job_id: str) -> JobView:
+        route = f"/api/jobs/{_segment(job_id)}/cancel"
+        return await self._post(route, None, JobView, idempotent=True)
+
+    def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Every event behind ``after``, until the job has ended; survives lost connections."""
+        return event_stream.follow(self._exchange, _segment(job_id), after)
+
+    async def evidence(self, job_id: str) -> EvidenceList:
+        return await self._get(f"/api/jobs/{_segment(job_id)}/evidence", EvidenceList)
+
+    # --- runners and their queue -----------------------------------------------------------------
+
+    async def register(
+        self,
+        signing_key: SigningKey,
+        hostname: str,
+        capabilities: Capabilities,
+        enrolment_token: str | None = None,
+    ) -> RegisterResponse:
+        """Proves the key and adopts the token. Also how a token is renewed."""
+        return await registration.register(
+            self._exchange, signing_key, hostname, capabilities, enrolment_token
+        )
+
+    async def runners(self) -> RunnerList:
+        return await self._get("/api/runners", RunnerList)
+
+    async def create_enrolment_token(self, uses: int = 1, ttl_seconds: int = 3600) -> str:
+        """For admins; the token is shown this once."""
+        request = EnrolmentTokenRequest(uses=uses, ttl_seconds=ttl_seconds)
+        answer = await self._post("/api/enrolment-tokens", request, EnrolmentTokenResponse, idempotent=False)
+        return answer.token
+
+    async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
+        """A lease, or None when there was no work in ``wait_seconds``."""
+        response = await self._exchange.send(
+            "POST", "/api/queue/claim", body=msgspec.json.encode(request), headers=JSON, idempotent=False
+        )
+        if response.status_code == NO_WORK:
+            return None
+        return decoded(response, ClaimedRun)
+
+    async def heartbeat(self, run_id: str, lease: Lease, request: HeartbeatRequest) -> HeartbeatResponse:
+        return await self._under_lease(run_id, "heartbeat", lease, request, HeartbeatResponse)
+
+    async def submit(self, run_id: str, lease: Lease, envelope: bytes) -> SubmitResponse:
+        """``envelope`` is sent as it is: its canonical bytes are what was signed and digested."""
+        response = await self._exchange.send(
+            "POST",
+            f"/api/queue/{_segment(run_id)}/submit",
+            body=envelope,
+            headers={**JSON, LEASE_HEADER: lease.header()},
+            idempotent=True,
+        )
+        return decoded(response, SubmitResponse)
+
+    async def fail(self, run_id: str, lease: Lease, request: FailRequest) -> FailResponse:
+        return await self._under_lease(run_id, "fail", lease, request, FailResponse)
+
+    # --- artifacts -------------------------------------------------------------------------------
+
+    async def upload(
+        self, path: Path, *, run_id: str | None = None, lease: Lease | None = None
+    ) -> ArtifactInfo:
+        """Streams a file under its digest."""
+        return await transfer.upload_file(self._exchange, path, run_id=run_id, lease=lease)
+
+    async def upload_bytes(
+        self, data: bytes, *, run_id: str | None = None, lease: Lease | None = None
+    ) -> ArtifactInfo:
+        return await transfer.upload_bytes(self._exchange, data, run_id=run_id, lease=lease)
+
+    async def download(
+        self, digest: str, path: Path, *, run_id: str | None = None, lease: Lease | None = None
+    ) -> int:
+        """An artifact to ``path``, whole or not at all; returns its size in bytes."""
+        return await transfer.download_file(self._exchange, digest, path, run_id=run_id, lease=lease)
+
+    async def fetch(
+        self, digest: str, *, max_bytes: int, run_id: str | None = None, lease: Lease | None = None
+    ) -> bytes:
+        """A small artifact into memory."""
+        return await transfer.fetch_bytes(
+            self._exchange, digest, max_bytes=max_bytes, run_id=run_id, lease=lease
+        )
+
+    # ---------------------------------------------------------------------------------------------
+
+    async def _get(self, path: str, type_: type[T], query: dict[str, str] | None = None) -> T:
+        return decoded(await self._exchange.send("GET", path, query=query, idempotent=True), type_)
+
+    async def _post(
+        self,
+        path: str,
+        message: Wire | None,
+        type_: type[T],
+        headers: dict[str, str] | None = None,
+        *,
+        idempotent: bool,
+    ) -> T:
+        body = None if message is None else msgspec.json.encode(message)
+        sent = {**(JSON if body else {}), **(headers or {})}
+        response = await self._exchange.send("POST", path, body=body, headers=sent, idempotent=idempotent)
+        return decoded(response, type_)
+
+    async def _under_lease(self, run_id: str, verb: str, lease: Lease, message: Wire, type_: type[T]) -> T:
+        route = f"/api/queue/{_segment(run_id)}/{verb}"
+        return await self._post(route, message, type_, {LEASE_HEADER: lease.header()}, idempotent=True)
+
+
+def _segment(id_: str) -> str:
+    """An id as part of a path: nothing in it can need quoting."""
+    if not is_id(id_):
+        raise Refused("not_found", f"{id_!r} is no id")
+    return id_
