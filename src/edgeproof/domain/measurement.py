@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 
 from edgeproof.contract.canonical import round6
-from edgeproof.contract.results import LatencySummary
-from edgeproof.contract.samples import SideSamples
+from edgeproof.contract.results import ColdStart, LatencySummary
+from edgeproof.contract.samples import SideQuality, SideSamples
 
 NS_PER_MS = 1_000_000
 
@@ -53,6 +53,31 @@ def summarise(sides: Sequence[SideSamples]) -> LatencySummary:
         p99=ms(percentile(ordered, 0.99)),
         samples=len(ordered),
     )
+
+
+def fps(mean_ms: float, batch: int | None) -> float:
+    """Samples per second at the mean latency; a model without a batch axis counts as one sample."""
+    return round6(1000 / mean_ms * (batch or 1))
+
+
+def cold_start(sides: Sequence[SideSamples]) -> ColdStart:
+    """Medians over processes of the time to load and of the first inference."""
+
+    def median_ms(values: list[int]) -> float:
+        return round6(percentile(sorted(values), 0.5) / NS_PER_MS)
+
+    return ColdStart(
+        load_ms=median_ms([side.load_ns for side in sides]),
+        first_inference_ms=median_ms([side.first_ns for side in sides]),
+    )
+
+
+def accuracy_metrics(labels: Sequence[int] | None, outputs: SideQuality) -> dict[str, float] | None:
+    """``top1_accuracy`` as a fraction, or None without labels or class scores."""
+    if labels is None or outputs.predictions is None:
+        return None
+    right = sum(label == predicted for label, predicted in zip(labels, outputs.predictions, strict=True))
+    return {"top1_accuracy": round6(right / len(labels))}
 
 
 def compare_key(
