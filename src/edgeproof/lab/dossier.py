@@ -1,0 +1,156 @@
+"""Documents in, a verified dossier or a refusal out: all that one decision rests on.
+
+``assemble`` trusts nothing but the control plane's public key. A ``Dossier`` exists only once every
+signature, every canonical form and every link of the chain held; what it does not say is whether the
+decision made of it is right, which is ``verify``'s to recompute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edgeproof.contract.canonical import decode_canonical, sha256_hex
+from edgeproof.contract.envelope import PublicKey
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.policy import Policy
+from edgeproof.contract.samples import RawQuality, RawSamples
+from edgeproof.contract.statements import (
+    BuildStatement,
+    EvidenceKind,
+    EvidenceRef,
+    ForgeConfig,
+    JobSpecStatement,
+    MeasurementStatement,
+    RuntimeConfig,
+    open_statement,
+)
+from edgeproof.lab.chain import check_build, check_measurement, check_spec
+from edgeproof.lab.recompute import check_results
+
+T = TypeVar("T")
+
+_COUNTS: dict[EvidenceKind, int] = {
+    "job-spec": 3,
+    "build": 2,
+    "measurement": 1,
+    "samples": 1,
+    "quality": 1,
+    "policy": 1,
+}
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """The verified evidence of one job. ``evidence`` is sorted by kind, then digest."""
+
+    job_id: str
+    policy: Policy
+    policy_digest: str
+    baseline_spec: JobSpecStatement
+    candidate_spec: JobSpecStatement
+    runtime_spec: JobSpecStatement
+    baseline_build: BuildStatement
+    candidate_build: BuildStatement
+    measurement: MeasurementStatement
+    samples: RawSamples
+    quality: RawQuality
+    evidence: tuple[EvidenceRef, ...]
+
+
+def assemble(
+    documents: Mapping[str, bytes], evidence: Sequence[EvidenceRef], control_plane_key: PublicKey
+) -> Dossier:
+    """The dossier of exactly the ``evidence`` named, found in ``documents`` by digest.
+
+    Raises ``Refused`` naming the first thing that does not hold: ``evidence_missing``,
+    ``not_canonical``, ``statement_invalid``, ``key_unknown``, ``signature_invalid`` or ``chain_broken``.
+    """
+    by_kind = _sort_out(documents, evidence)
+    specs = {
+        digest: open_statement(data, control_plane_key, JobSpecStatement, what=f"job spec {digest}")
+        for digest, data in by_kind["job-spec"]
+    }
+    for spec in specs.values():
+        check_spec(spec.predicate, control_plane_key)
+    baseline_spec = _only(specs, "baseline")
+    candidate_spec = _only(specs, "candidate")
+    runtime_spec = _only(specs, "runtime")
+    job_id = runtime_spec[1].predicate.job_id
+    policy_digest, policy_data = by_kind["policy"][0]
+    for _, spec in (baseline_spec, candidate_spec, runtime_spec):
+        _demand(spec.predicate.job_id == job_id, "the job specs belong to different jobs")
+        _demand(spec.predicate.policy_digest == policy_digest, "a job spec names another policy")
+    policy = decode_canonical(policy_data, Policy, what="policy")
+
+    runtime = runtime_spec[1].predicate.config
+    if not isinstance(runtime, RuntimeConfig):
+        raise Refused("chain_broken", "the runtime spec has no runtime configuration")
+    builds = dict(by_kind["build"])
+    baseline_build = check_build(
+        _named(builds, runtime.baseline.build, "baseline"), *baseline_spec, runtime.baseline
+    )
+    candidate_build = check_build(
+        _named(builds, runtime.candidate.build, "candidate"), *candidate_spec, runtime.candidate
+    )
+    _demand(len({runtime.baseline.build, runtime.candidate.build}) == 2, "both sides name one build")
+
+    measurement = check_measurement(by_kind["measurement"][0][1], *runtime_spec, policy)
+    samples_digest, samples_data = by_kind["samples"][0]
+    quality_digest, quality_data = by_kind["quality"][0]
+    _demand(measurement.predicate.raw_samples == samples_digest, "the measurement names other raw samples")
+    _demand(measurement.predicate.raw_quality == quality_digest, "the measurement names other raw quality")
+    samples = decode_canonical(samples_data, RawSamples, what="raw samples")
+    quality = decode_canonical(quality_data, RawQuality, what="raw quality")
+    check_results(measurement.predicate, samples, quality)
+    return Dossier(
+        job_id=job_id,
+        policy=policy,
+        policy_digest=policy_digest,
+        baseline_spec=baseline_spec[1],
+        candidate_spec=candidate_spec[1],
+        runtime_spec=runtime_spec[1],
+        baseline_build=baseline_build,
+        candidate_build=candidate_build,
+        measurement=measurement,
+        samples=samples,
+        quality=quality,
+        evidence=tuple(sorted(evidence, key=lambda one: (one.kind, one.digest))),
+    )
+
+
+def _sort_out(
+    documents: Mapping[str, bytes], evidence: Sequence[EvidenceRef]
+) -> dict[EvidenceKind, list[tuple[str, bytes]]]:
+    by_kind: dict[EvidenceKind, list[tuple[str, bytes]]] = {kind: [] for kind in _COUNTS}
+    _demand(len(set(evidence)) == len(evidence), "a piece of evidence is named twice")
+    for reference in evidence:
+        data = documents.get(reference.digest)
+        if data is None:
+            raise Refused("evidence_missing", f"{reference.kind} {reference.digest} is not there")
+        _demand(sha256_hex(data) == reference.digest, f"{reference.kind} {reference.digest} has other bytes")
+        by_kind[reference.kind].append((reference.digest, data))
+    for kind, count in _COUNTS.items():
+        _demand(len(by_kind[kind]) == count, f"expected {count} of {kind}, found {len(by_kind[kind])}")
+    return by_kind
+
+
+def _only(specs: Mapping[str, JobSpecStatement], role: str) -> tuple[str, JobSpecStatement]:
+    def role_of(spec: JobSpecStatement) -> str:
+        config = spec.predicate.config
+        return config.role if isinstance(config, ForgeConfig) else "runtime"
+
+    found = [(digest, spec) for digest, spec in specs.items() if role_of(spec) == role]
+    _demand(len(found) == 1, f"expected one {role} job spec, found {len(found)}")
+    return found[0]
+
+
+def _named(builds: Mapping[str, bytes], digest: str, side: str) -> bytes:
+    _demand(digest in builds, f"the {side}'s build {digest} is not among the evidence")
+    return builds[digest]
+
+
+def _demand(holds: bool, message: str) -> None:
+    if not holds:
+        raise Refused("chain_broken", message)
