@@ -1,0 +1,1 @@
+"""Shipped fakes, factories and conformance suites for tests, ours and our users'."""
