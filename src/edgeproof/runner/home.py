@@ -1,0 +1,60 @@
+"""The runner's own folder: its key, the work under way, the outbox and the caches.
+
+Everything here is private to the runner's user (0700). A stage's child sees nothing of it but its own
+workspace, where the isolation level can hide the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from edgeproof.contract.envelope import SigningKey
+
+
+class RunnerHome:
+    """Paths under one folder. Creating it makes the folder and, once, the key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.outbox = self.root / "outbox"
+        self.inputs = self.root / "inputs"
+        self.builds = self.root / "builds"
+        self.work = self.root / "work"
+        for folder in (self.root, self.outbox, self.inputs, self.builds, self.work):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def signing_key(self) -> SigningKey:
+        """The runner's evidence key, made on first use. 32 raw bytes, mode 0600."""
+        path = self.root / "runner.key"
+        if not path.exists():
+            write_private(path, SigningKey.generate().private_bytes())
+        return SigningKey(path.read_bytes())
+
+    def new_workspace(self) -> Path:
+        """A fresh folder for one stage; its name says nothing about the run."""
+        path = self.work / secrets.token_hex(8)
+        path.mkdir(mode=0o700)
+        return path
+
+    def clear_work(self) -> None:
+        """Remove what stages of an earlier process left behind."""
+        for leftover in self.work.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write ``data`` durably and at once, mode 0600: the file is whole or it is not there."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

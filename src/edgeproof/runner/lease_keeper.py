@@ -1,0 +1,63 @@
+"""Keeps one lease while its work goes on, and says when the work must stop.
+
+Heartbeats carry the latest progress: soon after it changed, and in any case at the server's interval.
+An unreachable server does not stop the work; only its word that the lease is gone does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final, Literal
+
+from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.jobs import Progress
+from edgeproof.contract.runners import ClaimedRun, HeartbeatRequest
+from edgeproof.domain.runs import Lease
+from edgeproof.runner.session import Session
+
+_log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS: Final = 1.0
+"""The shortest time between two heartbeats: progress is for people to watch."""
+
+Ending = Literal["cancel_requested", "lease_lost"]
+
+
+class LeaseKeeper:
+    """``note`` takes progress; ``keep`` returns why the work must stop, else runs until cancelled."""
+
+    def __init__(self, session: Session, claimed: ClaimedRun) -> None:
+        self._session = session
+        self._claimed = claimed
+        self._lease = Lease(claimed.attempt, claimed.lease_token)
+        self._progress: Progress | None = None
+        self._changed = asyncio.Event()
+
+    def note(self, progress: Progress) -> None:
+        self._progress = progress
+        self._changed.set()
+
+    async def keep(self) -> Ending:
+        while True:
+            self._changed.clear()
+            request = HeartbeatRequest(progress=self._progress)
+            try:
+                answer = await self._session.call(
+                    lambda request=request: self._session.control_plane.heartbeat(  # type: ignore[misc]
+                        self._claimed.run_id, self._lease, request
+                    )
+                )
+                if answer.cancel_requested:
+                    return "cancel_requested"
+            except Refused as error:
+                _log.warning("run %s: lease lost (%s)", self._claimed.run_id, error.code)
+                return "lease_lost"
+            except Unavailable as error:
+                _log.warning("run %s: heartbeat not delivered (%s)", self._claimed.run_id, error.code)
+            shortest = min(PROGRESS_SECONDS, self._claimed.heartbeat_seconds)
+            await asyncio.sleep(shortest)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._claimed.heartbeat_seconds - shortest):
+                    await self._changed.wait()

@@ -1,0 +1,90 @@
+"""A registered session: proves the key, and proves it again when the short-lived token ran out.
+
+The token's end never ends a lease (DESIGN decision 10): a call that meets an expired token is repeated
+once after a new registration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from edgeproof.contract.envelope import PublicKey, SigningKey
+from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.runners import Capabilities
+from edgeproof.runner.port import ControlPlane
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FIRST_DELAY: Final = 0.2
+LONGEST_DELAY: Final = 30.0
+
+
+class Session:
+    """One runner's standing with one control plane."""
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        key: SigningKey,
+        capabilities: Capabilities,
+        enrolment_token: str | None,
+    ) -> None:
+        self.control_plane = control_plane
+        self.key = key
+        self.capabilities = capabilities
+        self._enrolment_token = enrolment_token
+        self._server_key: PublicKey | None = None
+
+    async def server_key(self) -> PublicKey:
+        if self._server_key is None:
+            await self.open()
+        assert self._server_key is not None
+        return self._server_key
+
+    async def open(self) -> None:
+        self._server_key = await self.control_plane.register(
+            self.key, self.capabilities, self._enrolment_token
+        )
+        _log.info("registered with control plane %s", self._server_key.fingerprint)
+
+    async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """``ask()``, with one new registration when the token has run out."""
+        try:
+            return await ask()
+        except Refused as error:
+            if error.code != "unauthenticated":
+                raise
+        await self.open()
+        return await ask()
+
+    async def persist(self, ask: Callable[[], Awaitable[T]], stop: asyncio.Event | None = None) -> T:
+        """``call``, repeated with jittered backoff while the control plane is unavailable.
+
+        Ends with the last ``Unavailable`` once ``stop`` is set.
+        """
+        delay = FIRST_DELAY
+        while True:
+            try:
+                return await self.call(ask)
+            except Unavailable as error:
+                if stop is not None and stop.is_set():
+                    raise
+                _log.warning("control plane unavailable (%s), trying again", error.code)
+                await _pause(delay * random.uniform(0.5, 1.5), stop)
+                delay = min(delay * 2, LONGEST_DELAY)
+
+
+async def _pause(seconds: float, stop: asyncio.Event | None) -> None:
+    if stop is None:
+        await asyncio.sleep(seconds)
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
