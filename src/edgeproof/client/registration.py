@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import platform
 
 import msgspec
 
@@ -55,22 +56,21 @@ def check_pin(exchange: Exchange, key: PublicKey) -> None:
 
 async def register(
     exchange: Exchange,
-    signing_key: SigningKey,
-    hostname: str,
+    key: SigningKey,
     capabilities: Capabilities,
     enrolment_token: str | None,
 ) -> RegisterResponse:
     """Registers, answers the challenge, and adopts the token that comes back."""
     server = await server_key(exchange)
     request = RegisterRequest(
-        public_key=signing_key.public.base64,
-        hostname=hostname,
+        public_key=key.public.base64,
+        hostname=platform.node() or "unknown",
         capabilities=capabilities,
         enrolment_token=enrolment_token,
     )
     body = msgspec.json.encode(request)
     nonce = await _challenge(exchange, body)
-    answer = proof(signing_key, server.keyid, exchange.address.url, nonce, body)
+    answer = proof(key, server.keyid, exchange.address.url, nonce, body)
     response = await exchange.send(
         "POST", ROUTE, body=body, headers={**JSON, PROOF_HEADER: answer}, idempotent=False
     )

@@ -62,7 +62,7 @@ class Edgeproof:
 
     def upload(self, path: str | Path) -> str:
         """Uploads a file; returns the name by which requests refer to it, ``sha256:<hex>``."""
-        info = self._run(self._client.upload(Path(path)))
+        info = self._run(self._client.publish(Path(path)))
         return f"sha256:{info.digest}"
 
     def analyze(

@@ -50,11 +50,16 @@ def _digest_of_file(path: Path) -> str:
 
 
 async def upload_file(
-    exchange: Exchange, path: Path, *, run_id: str | None = None, lease: Lease | None = None
+    exchange: Exchange, path: Path, digest: str, *, run_id: str | None = None, lease: Lease | None = None
 ) -> ArtifactInfo:
-    """Streams the file under its digest. Safe to repeat, and repeated when the connection breaks."""
-    digest = await digest_of_file(path)
-    size = path.stat().st_size
+    """Streams the file that has this digest; repeated when the connection breaks.
+
+    Raises ``Refused``: ``artifact_digest_mismatch``, ``invalid_request`` for a file that cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise Refused("invalid_request", f"{path} cannot be read: {error.strerror}") from error
 
     async def chunks() -> AsyncIterator[bytes]:
         with path.open("rb") as file:
@@ -91,8 +96,8 @@ async def upload_bytes(
 
 async def download_file(
     exchange: Exchange, digest: str, path: Path, *, run_id: str | None = None, lease: Lease | None = None
-) -> int:
-    """Fetches an artifact to ``path``; returns its size in bytes.
+) -> None:
+    """Fetches an artifact to ``path``.
 
     Raises ``Refused`` (``artifact_digest_mismatch``) when the bytes are not those named; nothing is
     then left at ``path``.
@@ -108,7 +113,6 @@ async def download_file(
         await asyncio.to_thread(_settle, partial, path)
     except OSError as error:
         raise Unavailable("disk_full" if error.errno == 28 else "internal_error", str(error)) from error
-    return path.stat().st_size
 
 
 async def _fill(

@@ -35,7 +35,6 @@ from edgeproof.contract.runners import (
     FailResponse,
     HeartbeatRequest,
     HeartbeatResponse,
-    RegisterResponse,
     RunnerList,
     SubmitResponse,
 )
@@ -123,16 +122,11 @@ class ControlPlaneClient:
     # --- runners and their queue -----------------------------------------------------------------
 
     async def register(
-        self,
-        signing_key: SigningKey,
-        hostname: str,
-        capabilities: Capabilities,
-        enrolment_token: str | None = None,
-    ) -> RegisterResponse:
-        """Proves the key and adopts the token. Also how a token is renewed."""
-        return await registration.register(
-            self._exchange, signing_key, hostname, capabilities, enrolment_token
-        )
+        self, key: SigningKey, capabilities: Capabilities, enrolment_token: str | None = None
+    ) -> PublicKey:
+        """Proves the key, adopts the token, and returns the server's key. Also how a token is renewed."""
+        registered = await registration.register(self._exchange, key, capabilities, enrolment_token)
+        return PublicKey.from_base64(registered.server_key)
 
     async def runners(self) -> RunnerList:
         return await self._get("/api/runners", RunnerList)
@@ -171,11 +165,16 @@ class ControlPlaneClient:
 
     # --- artifacts -------------------------------------------------------------------------------
 
+    async def publish(self, path: Path) -> ArtifactInfo:
+        """Uploads a file under whatever digest it has."""
+        digest = await transfer.digest_of_file(path)
+        return await transfer.upload_file(self._exchange, path, digest)
+
     async def upload(
-        self, path: Path, *, run_id: str | None = None, lease: Lease | None = None
-    ) -> ArtifactInfo:
-        """Streams a file under its digest."""
-        return await transfer.upload_file(self._exchange, path, run_id=run_id, lease=lease)
+        self, path: Path, digest: str, *, run_id: str | None = None, lease: Lease | None = None
+    ) -> None:
+        """Streams the file that has this digest. Safe to repeat."""
+        await transfer.upload_file(self._exchange, path, digest, run_id=run_id, lease=lease)
 
     async def upload_bytes(
         self, data: bytes, *, run_id: str | None = None, lease: Lease | None = None
@@ -184,9 +183,9 @@ class ControlPlaneClient:
 
     async def download(
         self, digest: str, path: Path, *, run_id: str | None = None, lease: Lease | None = None
-    ) -> int:
-        """An artifact to ``path``, whole or not at all; returns its size in bytes."""
-        return await transfer.download_file(self._exchange, digest, path, run_id=run_id, lease=lease)
+    ) -> None:
+        """An artifact to ``path``, whole or not at all."""
+        await transfer.download_file(self._exchange, digest, path, run_id=run_id, lease=lease)
 
     async def fetch(
         self, digest: str, *, max_bytes: int, run_id: str | None = None, lease: Lease | None = None
