@@ -61,3 +61,8 @@ async def _prepare(connection: Any) -> None:
         encoder=lambda value: msgspec.json.encode(value).decode(),
         decoder=msgspec.json.decode,
     )
+
+
+async def lock(connection: Connection, name: str) -> None:
+    """Hold the lock called ``name`` until the transaction ends; waits for its holder."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)

@@ -1,0 +1,204 @@
+"""Artifacts: who may send and fetch which, and how long they stay (DESIGN decisions 7 and 8).
+
+An artifact that one may not read answers like one that is not there, and an upload always takes all
+bytes: neither tells whether somebody else's blob exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import ArtifactInfo
+from edgeproof.contract.statements import ForgeConfig, RunLimits, StageConfig
+from edgeproof.domain.runs import Lease
+from edgeproof.server.artifact_store import ArtifactStore, Received
+from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.database import Connection, lock
+from edgeproof.server.principals import require
+
+# Reaped or claimed again is stale; merely past its expiry is not (DESIGN decision 6).
+_HELD_RUN: Final = """
+SELECT runs.config, runs.limits FROM run_queue JOIN runs USING (run_id)
+WHERE run_id = $1 AND state = 'CLAIMED' AND runner_id = $2 AND attempt = $3 AND lease_digest = $4
+FOR SHARE OF run_queue
+"""
+_KEEP: Final = """
+INSERT INTO artifacts (digest, size, expires_at) VALUES ($1, $2, clock_timestamp() + $3::interval)
+ON CONFLICT (digest) DO UPDATE SET expires_at = excluded.expires_at WHERE artifacts.expires_at IS NOT NULL
+"""
+_UPLOADED: Final = "INSERT INTO uploads (principal_id, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+_USER_MAY_READ: Final = """
+SELECT EXISTS (SELECT FROM uploads WHERE principal_id = $1 AND digest = $2)
+    OR EXISTS (SELECT FROM job_artifacts JOIN jobs USING (job_id) WHERE owner_id = $1 AND digest = $2)
+"""
+_REFERENCE: Final = "UPDATE artifacts SET expires_at = NULL WHERE digest = $1 RETURNING digest"
+_GRANT: Final = "INSERT INTO job_artifacts (job_id, digest, role) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_EXPIRED: Final = "SELECT digest FROM artifacts WHERE expires_at < clock_timestamp() LIMIT 1000"
+_EXPIRE: Final = """
+DELETE FROM artifacts WHERE digest = $1 AND expires_at < clock_timestamp()
+    AND NOT EXISTS (SELECT FROM job_artifacts WHERE digest = $1)
+RETURNING digest
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """An artifact that the caller may read; ``size`` in bytes."""
+
+    digest: str
+    size: int
+    store: ArtifactStore
+
+    def read(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Bytes ``start`` up to, not including, ``end``. Raises ``range_not_satisfiable`` at once."""
+        stop = self.size if end is None else end
+        if not 0 <= start <= stop <= self.size or (start == stop and self.size > 0):
+            raise Refused("range_not_satisfiable", f"the artifact has {self.size} bytes")
+        return self.store.read(self.digest, start, stop)
+
+
+async def put_artifact(
+    plane: ControlPlane,
+    principal: Principal,
+    digest: str,
+    chunks: AsyncIterator[bytes],
+    *,
+    run_id: str | None = None,
+    lease: Lease | None = None,
+) -> ArtifactInfo:
+    """Store ``chunks`` under ``digest``; a runner does so under the lease of a run that it holds.
+
+    Raises ``Refused`` (``artifact_digest_mismatch``, ``body_too_large``, ``stale_lease``, ``forbidden``) or
+    ``Unavailable`` (``disk_full``), and what ``chunks`` raises. Then nothing is stored.
+    """
+    require(principal, "user", "runner")
+    limit = plane.settings.max_artifact_bytes
+    if principal.kind == "runner":
+        async with plane.database.transaction() as connection:
+            _, limits = await _held_run(connection, principal, run_id, lease)
+        limit = min(limit, limits.max_upload_bytes)
+    async with plane.artifacts.receive(chunks, max_bytes=limit) as received:
+        if received.digest != digest:
+            raise Refused("artifact_digest_mismatch", f"the bytes are sha256:{received.digest}")
+        async with plane.database.transaction() as connection:
+            if principal.kind == "runner":
+                # Again, and held until commit: the lease may have been lost while the bytes arrived.
+                await _held_run(connection, principal, run_id, lease)
+            await _keep(plane, connection, received)
+            await connection.execute(_UPLOADED, principal.principal_id, digest)
+        return ArtifactInfo(digest=digest, size=received.size)
+
+
+async def open_artifact(
+    plane: ControlPlane,
+    principal: Principal,
+    digest: str,
+    *,
+    run_id: str | None = None,
+    lease: Lease | None = None,
+) -> StoredArtifact:
+    """Raises ``Refused``: ``not_found`` also for what the caller may not read; ``stale_lease``."""
+    async with plane.database.transaction() as connection:
+        if principal.kind == "runner":
+            config, _ = await _held_run(connection, principal, run_id, lease)
+            allowed = digest in named_digests(config)
+        else:
+            allowed = await may_read(connection, principal, digest)
+    size = await plane.artifacts.size(digest) if allowed else None
+    if size is None:
+        raise Refused("not_found")
+    return StoredArtifact(digest, size, plane.artifacts)
+
+
+async def store_bytes(plane: ControlPlane, data: bytes) -> str:
+    """Keep a document of the control plane's own; its digest. It expires unless a job refers to it."""
+
+    async def once() -> AsyncIterator[bytes]:
+        yield data
+
+    async with (
+        plane.artifacts.receive(once(), max_bytes=len(data)) as received,
+        plane.database.transaction() as connection,
+    ):
+        await _keep(plane, connection, received)
+    return received.digest
+
+
+async def may_read(connection: Connection, principal: Principal, digest: str) -> bool:
+    """Whether a user uploaded the artifact or owns a job that names it; nobody else's rights count here."""
+    if principal.kind != "user":
+        return False
+    allowed: bool = await connection.fetchval(_USER_MAY_READ, principal.principal_id, digest)
+    return allowed
+
+
+async def refer_to_artifact(connection: Connection, job_id: str, digest: str, role: str) -> None:
+    """Tie an artifact to a job: it stays, and the job's owner may read it. Repeating it is harmless.
+
+    Whether the caller may name it is ``may_read``'s question. Raises ``Refused`` (``artifact_missing``).
+    """
+    if await connection.fetchval(_REFERENCE, digest) is None:
+        raise Refused("artifact_missing", f"there is no artifact sha256:{digest}")
+    await connection.execute(_GRANT, job_id, digest, role)
+
+
+async def expire_artifacts(plane: ControlPlane) -> int:
+    """Delete what no job refers to and whose time is up, and what killed uploads left; how many artifacts."""
+    await plane.artifacts.sweep(plane.settings.artifact_ttl_seconds)
+    expired = 0
+    for row in await plane.database.pool.fetch(_EXPIRED):
+        async with plane.database.transaction() as connection:
+            gone = await connection.fetchval(_EXPIRE, row["digest"])
+        if gone is not None:
+            expired += 1
+            await _delete_unless_back(plane, gone)
+    return expired
+
+
+def named_digests(config: StageConfig) -> frozenset[str]:
+    """The artifacts that a stage's configuration names, and hence its runner may read."""
+    if isinstance(config, ForgeConfig):
+        named = {config.source, config.calibration}
+    else:
+        sides = (config.baseline, config.candidate)
+        named = {config.dataset, *(one for side in sides for one in (side.artifact, side.build, side.source))}
+    return frozenset(one for one in named if one is not None)
+
+
+async def _held_run(
+    connection: Connection, principal: Principal, run_id: str | None, lease: Lease | None
+) -> tuple[StageConfig, RunLimits]:
+    if run_id is None or lease is None:
+        raise Refused("stale_lease", "a runner reads and writes artifacts only under a lease")
+    row = await connection.fetchrow(_HELD_RUN, run_id, principal.runner_id, lease.attempt, lease.digest)
+    if row is None:
+        raise Refused("stale_lease")
+    # `StageConfig` is a union: for `convert`'s type checker it is a value, not a type.
+    config: StageConfig = msgspec.convert(row["config"], StageConfig)
+    return config, msgspec.convert(row["limits"], RunLimits)
+
+
+async def _delete_unless_back(plane: ControlPlane, digest: str) -> None:
+    # After the row's deletion is durable: a crash may leave bytes without a row, never the reverse.
+    async with plane.database.transaction() as connection:
+        await lock(connection, _lock_name(digest))
+        if await connection.fetchval("SELECT 1 FROM artifacts WHERE digest = $1", digest) is None:
+            await plane.artifacts.delete(digest)
+
+
+async def _keep(plane: ControlPlane, connection: Connection, received: Received) -> None:
+    # Against a concurrent expiry, which would take the bytes away between the two steps here.
+    await lock(connection, _lock_name(received.digest))
+    lifetime = timedelta(seconds=plane.settings.artifact_ttl_seconds)
+    await connection.execute(_KEEP, received.digest, received.size, lifetime)
+    await received.keep()
+
+
+def _lock_name(digest: str) -> str:
+    return f"artifact:{digest}"

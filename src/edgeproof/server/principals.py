@@ -1,0 +1,68 @@
+"""Who is calling (DESIGN decision 7). What a principal may do with a thing is that thing's affair."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Literal
+
+from edgeproof.contract.canonical import sha256_hex
+from edgeproof.contract.errors import Refused
+from edgeproof.server.control_plane import ControlPlane, Principal, PrincipalKind
+from edgeproof.server.runner_token import PREFIX, open_token
+
+_FIND_PRINCIPAL = """
+SELECT principal_id, kind FROM principals WHERE token_digest = $1 AND revoked_at IS NULL
+"""
+_CHECK_RUNNER = """
+SELECT extract(epoch FROM clock_timestamp()) < $2::bigint AS fresh,
+       EXISTS (SELECT FROM runner_keys WHERE public_key = $1 AND removed_at IS NULL) AS allowed
+"""
+
+
+async def authenticate(plane: ControlPlane, bearer: str | None) -> Principal:
+    """The principal behind a bearer token; a runner's key is looked up on every call.
+
+    Raises ``Refused``: ``unauthenticated``, or ``key_not_allowed`` for a runner whose key was removed.
+    """
+    if not bearer:
+        raise Refused("unauthenticated")
+    if bearer.startswith(PREFIX):
+        return await _authenticate_runner(plane, bearer)
+    row = await plane.database.pool.fetchrow(_FIND_PRINCIPAL, _digest(bearer))
+    if row is None:
+        raise Refused("unauthenticated")
+    return Principal(row["principal_id"], row["kind"])
+
+
+async def _authenticate_runner(plane: ControlPlane, bearer: str) -> Principal:
+    token = open_token(plane.keys.token_hmac, bearer)
+    row = await plane.database.pool.fetchrow(_CHECK_RUNNER, token.public_key, token.expires_at)
+    if row is None or not row["fresh"]:
+        raise Refused("unauthenticated", "the runner's token has expired; register again")
+    if not row["allowed"]:
+        raise Refused("key_not_allowed")
+    return Principal(token.runner_id, "runner", token.runner_id, token.public_key)
+
+
+async def create_principal(plane: ControlPlane, kind: Literal["admin", "user", "external"], name: str) -> str:
+    """A new principal's token. It is shown once: only its digest is kept."""
+    token = f"edgeproof-{kind}-{secrets.token_urlsafe(32)}"
+    await plane.database.pool.execute(
+        "INSERT INTO principals (principal_id, kind, name, token_digest) VALUES ($1, $2, $3, $4)",
+        f"{kind}-{secrets.token_hex(8)}",
+        kind,
+        name,
+        _digest(token),
+    )
+    return token
+
+
+def require(principal: Principal, *kinds: PrincipalKind) -> None:
+    """Raises ``Refused`` (``forbidden``) unless the principal is of one of ``kinds``."""
+    if principal.kind not in kinds:
+        raise Refused("forbidden", f"not for principals of kind {principal.kind}")
+
+
+def _digest(token: str) -> str:
+    # 256 random bits need no slow hash: there is nothing to guess.
+    return sha256_hex(token.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,54 @@
+"""Requirement classes in the database: which exist, and which runner fits which (DESIGN decision 5).
+
+Matching happens when a class or a runner's capabilities are new, never at a claim.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgeproof.contract.runners import Capabilities, Needs
+from edgeproof.domain.requirements import class_digest, missing, normalise
+from edgeproof.server.database import Connection, lock
+
+# Without it, a class and a runner that are new at the same moment would not see each other.
+_LOCK = "requirement-classes"
+_FIND_CLASS = "SELECT class_id FROM requirement_classes WHERE digest = $1"
+_FITTING = "INSERT INTO runner_classes (runner_id, class_id) SELECT unnest($1::text[]), $2"
+_FITS = "INSERT INTO runner_classes (runner_id, class_id) SELECT $1, unnest($2::int[])"
+
+
+async def class_of(connection: Connection, needs: Needs) -> int:
+    """The id of the class of ``needs``; a new class is matched against every known runner."""
+    digest = class_digest(needs)
+    class_id: int | None = await connection.fetchval(_FIND_CLASS, digest)
+    if class_id is not None:
+        return class_id
+    await lock(connection, _LOCK)
+    class_id = await connection.fetchval(_FIND_CLASS, digest)
+    if class_id is not None:
+        return class_id
+    created: int = await connection.fetchval(
+        "INSERT INTO requirement_classes (digest, needs) VALUES ($1, $2) RETURNING class_id",
+        digest,
+        normalise(needs),
+    )
+    runners = await connection.fetch("SELECT runner_id, capabilities FROM runners")
+    fitting = [
+        row["runner_id"]
+        for row in runners
+        if not missing(needs, msgspec.convert(row["capabilities"], Capabilities))
+    ]
+    await connection.execute(_FITTING, fitting, created)
+    return created
+
+
+async def match_runner_classes(connection: Connection, runner_id: str, capabilities: Capabilities) -> None:
+    """Replace the classes that a runner fits. The caller has stored ``capabilities`` in this transaction."""
+    await lock(connection, _LOCK)
+    classes = await connection.fetch("SELECT class_id, needs FROM requirement_classes")
+    fitting = [
+        row["class_id"] for row in classes if not missing(msgspec.convert(row["needs"], Needs), capabilities)
+    ]
+    await connection.execute("DELETE FROM runner_classes WHERE runner_id = $1", runner_id)
+    await connection.execute(_FITS, runner_id, fitting)
