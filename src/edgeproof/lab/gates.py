@@ -1,0 +1,81 @@
+"""The latency gates: what one process pair is worth, and a metric's verdict over all pairs.
+
+The unit of inference is the process pair (DESIGN decision 15). A side's value is the median over its
+unflagged blocks of the block's statistic; a pair without such a block on both sides has no value and is
+left out of the estimate, never out of the evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Final
+
+from edgeproof.contract.canonical import round6
+from edgeproof.contract.comparison import LatencyComparison, Verdict
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.policy import LatencyMetric
+from edgeproof.contract.samples import PairSamples, SideSamples
+from edgeproof.domain.measurement import NS_PER_MS, percentile
+from edgeproof.lab.statistics import signed_rank_interval
+
+FRACTIONS: Final[dict[LatencyMetric, float]] = {"p50": 0.5, "p90": 0.9}
+
+
+def split_confidence(confidence: float, looks: int, gates: int) -> float:
+    """The confidence of one interval, so that all gates at all looks hold together (Bonferroni)."""
+    return 1 - (1 - confidence) / (looks * gates)
+
+
+def pair_values(pairs: Sequence[PairSamples], metric: LatencyMetric) -> list[tuple[float, float]]:
+    """Baseline and candidate of each usable pair, in nanoseconds."""
+    values = ((_side_value(pair.baseline, metric), _side_value(pair.candidate, metric)) for pair in pairs)
+    return [(one, other) for one, other in values if one is not None and other is not None]
+
+
+def compare_latency(
+    pairs: Sequence[PairSamples], metric: LatencyMetric, margin_pct: float, confidence: float
+) -> LatencyComparison:
+    """The paired ratio candidate / baseline of ``metric`` against a non-inferiority margin.
+
+    ``confidence`` is that of this one interval. Raises ``Refused`` (``result_invalid``) if no pair is
+    usable or a time is not positive.
+    """
+    values = pair_values(pairs, metric)
+    if not values:
+        raise Refused("result_invalid", "no process pair has an unflagged block on both sides")
+    if min(min(pair) for pair in values) <= 0:
+        raise Refused("result_invalid", f"the {metric} of a process is not a positive time")
+    estimate = signed_rank_interval([math.log(other / one) for one, other in values], confidence)
+    low = None if estimate.low is None else round6(math.exp(estimate.low))
+    high = None if estimate.high is None else round6(math.exp(estimate.high))
+    return LatencyComparison(
+        metric=metric,
+        baseline_ms=round6(median(one for one, _ in values) / NS_PER_MS),
+        candidate_ms=round6(median(other for _, other in values) / NS_PER_MS),
+        ratio=round6(math.exp(estimate.point)),
+        ratio_low=low,
+        ratio_high=high,
+        confidence=round6(confidence),
+        margin_pct=round6(margin_pct),
+        verdict=latency_verdict(low, high, margin_pct),
+        improved=high is not None and high < 1,
+    )
+
+
+def latency_verdict(low: float | None, high: float | None, margin_pct: float) -> Verdict:
+    """Whole interval up to the margin, wholly beyond it, or neither."""
+    bound = round6(1 + margin_pct / 100)
+    if low is None or high is None:
+        return "inconclusive"
+    if high <= bound:
+        return "no_regression"
+    return "regression" if low > bound else "inconclusive"
+
+
+def _side_value(side: SideSamples, metric: LatencyMetric) -> float | None:
+    blocks = [block.samples_ns for block in side.blocks if block.samples_ns and not block.flags]
+    if not blocks:
+        return None
+    return median(percentile(sorted(samples), FRACTIONS[metric]) for samples in blocks)

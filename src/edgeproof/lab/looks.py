@@ -1,0 +1,34 @@
+"""When a measurement may stop: at a planned look, once every gate is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.policy import LatencyMetric
+from edgeproof.contract.samples import PairSamples
+from edgeproof.contract.statements import DuetPlan
+from edgeproof.lab.gates import compare_latency, split_confidence
+
+
+def decided(samples: Sequence[PairSamples], plan: DuetPlan) -> bool:
+    """Whether no gate of ``plan`` is inconclusive; never at a number of pairs that is not a planned look.
+
+    Raises ``Refused`` (``result_invalid``) for an unknown metric and as ``compare_latency`` does.
+    """
+    if len(samples) not in plan.looks:
+        return False
+    confidence = split_confidence(plan.confidence, len(plan.looks), len(plan.gates))
+    return all(
+        compare_latency(samples, _metric(name), margin, confidence).verdict != "inconclusive"
+        for name, margin in plan.gates.items()
+    )
+
+
+def _metric(name: str) -> LatencyMetric:
+    known: tuple[LatencyMetric, ...] = get_args(LatencyMetric)
+    for metric in known:
+        if metric == name:
+            return metric
+    raise Refused("result_invalid", f"no latency gate is called {name!r}; known are {', '.join(known)}")
