@@ -118,16 +118,19 @@ async def open_artifact(
 
 async def store_bytes(plane: ControlPlane, data: bytes) -> str:
     """Keep a document of the control plane's own; its digest. It expires unless a job refers to it."""
+    async with plane.database.transaction() as connection:
+        return await keep_bytes(plane, connection, data)
+
+
+async def keep_bytes(plane: ControlPlane, connection: Connection, data: bytes) -> str:
+    """``store_bytes`` inside the caller's transaction, which needs no second connection."""
 
     async def once() -> AsyncIterator[bytes]:
         yield data
 
-    async with (
-        plane.artifacts.receive(once(), max_bytes=len(data)) as received,
-        plane.database.transaction() as connection,
-    ):
+    async with plane.artifacts.receive(once(), max_bytes=len(data)) as received:
         await _keep(plane, connection, received)
-    return received.digest
+        return received.digest
 
 
 async def may_read(connection: Connection, principal: Principal, digest: str) -> bool:
