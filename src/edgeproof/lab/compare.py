@@ -57,7 +57,7 @@ def compare(
         latency=latency,
         accuracy=accuracy,
         agreement=compare_agreement(quality, policy.agreement),
-        notes=(*_usable_notes(pairs, policy), *(f"Conditions differ: {one}" for one in unlike)),
+        notes=(*_usable_notes(pairs, policy), *(f"conditions differ: {one}" for one in unlike)),
     )
 
 

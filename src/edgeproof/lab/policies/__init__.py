@@ -59,7 +59,10 @@ def _violations(policy: Policy) -> Iterator[tuple[str, str]]:
         yield "$.latency.gates", "a metric has two gates"
     confidence = split_confidence(latency.confidence, len(latency.looks), len(latency.gates))
     if limit_rank(max(latency.looks), confidence) == 0:
-        yield "$.latency.confidence", f"{max(latency.looks)} pairs give no interval at confidence {confidence:.9g}"
+        yield (
+            "$.latency.confidence",
+            f"{max(latency.looks)} pairs give no interval at confidence {confidence:.9g}",
+        )
     if guard.accuracy_drop_pp_warning > guard.accuracy_drop_pp_failed:
         yield "$.guard.accuracy_drop_pp_warning", "it is above accuracy_drop_pp_failed"
     if guard.disagreement_warning > guard.disagreement_failed:

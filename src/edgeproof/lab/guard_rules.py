@@ -1,0 +1,217 @@
+"""The guard's rules: each a pure function from a case to evidence items, and each with an id.
+
+A rule returns ``passed`` items too, so that silence is never mistaken for health, and ``skipped`` ones
+where it has nothing to judge. Only ``warning`` and ``failed`` items are objections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgeproof.contract.canonical import round6
+from edgeproof.contract.comparison import Comparison, GuardEvidence
+from edgeproof.contract.policy import GuardThresholds
+from edgeproof.contract.results import ForgeManifest, RuntimeResult
+
+Severity = Literal["low", "medium", "high", "critical"]
+Status = Literal["passed", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class SideCase:
+    """One side: what the build says it made, what the runtime says it ran, samples with NaN or infinity."""
+
+    manifest: ForgeManifest
+    result: RuntimeResult
+    nonfinite: int
+
+
+@dataclass(frozen=True)
+class GuardCase:
+    """All that the guard looks at. ``disagreeing`` is the share of inputs whose outputs differ, if known."""
+
+    sides: Mapping[str, SideCase]
+    comparison: Comparison
+    disagreeing: float | None
+    samples: int
+    thresholds: GuardThresholds
+
+
+Rule = Callable[[GuardCase], Iterator[GuardEvidence]]
+
+
+def provenance_mismatch(case: GuardCase) -> Iterator[GuardEvidence]:
+    """What ran is what was built: digests, backend, target, precision and shape of either side."""
+    for name, side in case.sides.items():
+        for field, built, ran, severity in _provenance(side.manifest, side.result):
+            same = built == ran
+            yield GuardEvidence(
+                type="provenance_mismatch",
+                metric_name=f"{name}.{field}",
+                observed_value=ran,
+                baseline_value=built,
+                threshold=None,
+                severity="low" if same else severity,
+                status="passed" if same else "failed",
+                explanation=(
+                    f"{name}: the {field} that ran is the one built"
+                    if same
+                    else f"{name}: {field} {ran} ran, but the build manifest says {built}"
+                ),
+                why_it_matters="A measurement of something else says nothing about this artifact.",
+                recommendation="" if same else "Rebuild, and measure the artifact of that build.",
+            )
+
+
+def non_finite_output(case: GuardCase) -> Iterator[GuardEvidence]:
+    """No output is NaN or infinite: fatal in the candidate, a doubtful reference in the baseline."""
+    for name, side in case.sides.items():
+        bad = side.nonfinite
+        mine = name == "candidate"
+        status: Status = "passed" if bad == 0 else "failed" if mine else "warning"
+        severity: Severity = "low" if bad == 0 else "critical" if mine else "medium"
+        yield GuardEvidence(
+            type="non_finite_output",
+            metric_name=f"{name}.non_finite_samples",
+            observed_value=float(bad),
+            baseline_value=None,
+            threshold=0.0,
+            severity=severity,
+            status=status,
+            explanation=f"{name}: {bad} of {case.samples} samples gave NaN or infinity",
+            why_it_matters="Whatever reads such an output cannot use it.",
+            recommendation="" if bad == 0 else "Look for overflow at this precision, or bad calibration.",
+        )
+
+
+def accuracy_drop(case: GuardCase) -> Iterator[GuardEvidence]:
+    """A collapse of top-1 accuracy; it fails only if the drop is not chance (upper limit below zero)."""
+    accuracy, thresholds = case.comparison.accuracy, case.thresholds
+    if accuracy is None:
+        yield _skipped("accuracy_drop", "top1_accuracy", "there are no labels, or the outputs are no scores")
+        return
+    drop = round6(-accuracy.difference_pp)
+    surely = accuracy.difference_high_pp < 0
+    status: Status = "passed"
+    if drop >= thresholds.accuracy_drop_pp_warning:
+        status = "failed" if surely and drop >= thresholds.accuracy_drop_pp_failed else "warning"
+    failed = status == "failed"
+    yield GuardEvidence(
+        type="accuracy_drop",
+        metric_name="top1_accuracy",
+        observed_value=accuracy.candidate,
+        baseline_value=accuracy.baseline,
+        threshold=thresholds.accuracy_drop_pp_failed if failed else thresholds.accuracy_drop_pp_warning,
+        severity=_graded(status),
+        status=status,
+        explanation=(
+            f"top-1 accuracy {100 * accuracy.candidate:.4g} % against {100 * accuracy.baseline:.4g} %: "
+            f"a change of {accuracy.difference_pp:+.4g} percentage points "
+            f"[{accuracy.difference_low_pp:.4g}, {accuracy.difference_high_pp:.4g}]"
+        ),
+        why_it_matters="A faster model that is wrong is no better.",
+        recommendation="" if status == "passed" else "Check the calibration data and the conversion.",
+    )
+
+
+def output_disagreement(case: GuardCase) -> Iterator[GuardEvidence]:
+    """Outputs unlike the baseline's, where no labels say which of the two is right.
+
+    Random inputs lie on no class's side, so disagreement on them never fails, it only warns.
+    """
+    thresholds, share = case.thresholds, case.disagreeing
+    if case.comparison.accuracy is not None:
+        yield _skipped("output_disagreement", "disagreeing_outputs", "the labels tell which side is right")
+        return
+    if share is None:
+        yield _skipped("output_disagreement", "disagreeing_outputs", "no outputs were compared")
+        return
+    real = case.sides["candidate"].result.run_config.input_source == "dataset"
+    status: Status = "passed"
+    if share >= thresholds.disagreement_warning:
+        status = "failed" if real and share >= thresholds.disagreement_failed else "warning"
+    yield GuardEvidence(
+        type="output_disagreement",
+        metric_name="disagreeing_outputs",
+        observed_value=round6(share),
+        baseline_value=None,
+        threshold=(thresholds.disagreement_failed if status == "failed" else thresholds.disagreement_warning),
+        severity=_graded(status),
+        status=status,
+        explanation=f"{100 * share:.4g} % of {case.samples} outputs differ from the baseline's",
+        why_it_matters="Without labels, the baseline's outputs are the only reference.",
+        recommendation="" if status == "passed" else "Analyse with a labelled data set.",
+    )
+
+
+def latency_regression(case: GuardCase) -> Iterator[GuardEvidence]:
+    """A slowdown far beyond a gate: the whole interval of the ratio is past the guard's threshold."""
+    limit = case.thresholds.latency_regression_pct
+    for gate in case.comparison.latency:
+        slow = gate.ratio_low is not None and gate.ratio_low > 1 + limit / 100
+        yield GuardEvidence(
+            type="latency_regression",
+            metric_name=gate.metric,
+            observed_value=gate.candidate_ms,
+            baseline_value=gate.baseline_ms,
+            threshold=limit,
+            severity="medium" if slow else "low",
+            status="warning" if slow else "passed",
+            explanation=(
+                f"{gate.metric} is {gate.ratio:.4g} times the baseline's; "
+                f"{'surely' if slow else 'not surely'} more than {limit:g} % slower"
+            ),
+            why_it_matters="A large slowdown often means a fallback to slower kernels.",
+            recommendation="Check which operators fell back or lost their fusion." if slow else "",
+        )
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    provenance_mismatch,
+    non_finite_output,
+    accuracy_drop,
+    output_disagreement,
+    latency_regression,
+)
+
+
+def _provenance(manifest: ForgeManifest, result: RuntimeResult) -> Iterator[tuple[str, str, str, Severity]]:
+    built, extra = manifest.runtime, result.extra
+    yield "artifact_sha256", manifest.artifact.sha256, extra.runtime_artifact_sha256, "high"
+    yield "source_model_sha256", manifest.source_model.sha256, extra.source_model_sha256, "high"
+    yield "backend", built.engine.lower(), result.backend.lower(), "medium"
+    yield "target", built.device.lower(), result.target.lower(), "medium"
+    yield "precision", built.precision, result.precision, "medium"
+    for axis in ("batch", "height", "width"):
+        # An axis that either side leaves open (null) contradicts nothing.
+        before, after = getattr(built, axis), getattr(result, axis)
+        if before is not None and after is not None:
+            yield axis, str(before), str(after), "medium"
+    for name in sorted(built.input_shapes.keys() & result.input_shapes.keys()):
+        shape, fed = built.input_shapes[name], result.input_shapes[name]
+        yield f"input_shapes.{name}", _shape(shape), _shape(fed), "medium"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _graded(status: Status) -> Severity:
+    return "high" if status == "failed" else "medium" if status == "warning" else "low"
+
+
+def _skipped(type_: str, metric: str, why: str) -> GuardEvidence:
+    return GuardEvidence(
+        type=type_,
+        metric_name=metric,
+        observed_value=None,
+        baseline_value=None,
+        threshold=None,
+        severity="low",
+        status="skipped",
+        explanation=f"not judged: {why}",
+        why_it_matters="",
+        recommendation="",
+    )

@@ -1,0 +1,89 @@
+"""Facts in plain words, with the intervals they rest on. Shown to people, and part of what is signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgeproof.contract.comparison import (
+    AccuracyComparison,
+    AgreementComparison,
+    Comparison,
+    GuardAnalysis,
+    LatencyComparison,
+)
+
+
+def details(names: Iterable[str], comparison: Comparison, guard: GuardAnalysis | None) -> tuple[str, ...]:
+    """One sentence or more for each fact named; ``overall`` stands for latency and accuracy."""
+    asked = set(names)
+    if "overall" in asked:
+        asked |= {"latency", "accuracy"}
+    said: list[str] = []
+    if "guard" in asked:
+        said.append(guard_words(guard))
+    if "latency" in asked:
+        said += [latency_words(gate, comparison.pairs) for gate in comparison.latency]
+    if "accuracy" in asked:
+        said.append(accuracy_words(comparison.accuracy))
+    if "agreement" in asked:
+        said.append(agreement_words(comparison.agreement))
+    if "shape" in asked and not comparison.shape_match:
+        said.append("baseline and candidate were fed different shapes")
+    if asked & {"latency", "system", "shape"}:
+        said += comparison.notes
+    return tuple(said)
+
+
+def latency_words(gate: LatencyComparison, pairs: int) -> str:
+    """For example ``p50 ratio 0.5213 [0.5102, 0.5304] is inside the 3 % margin, and faster (…)``."""
+    basis = f"{100 * gate.confidence:.4g} % interval, {pairs} process pairs"
+    if gate.ratio_low is None or gate.ratio_high is None:
+        return f"{gate.metric} ratio {gate.ratio:.4f} has no {basis}: too few usable pairs"
+    where = {
+        "no_regression": f"is inside the {gate.margin_pct:g} % margin",
+        "regression": f"is wholly beyond the {gate.margin_pct:g} % margin",
+        "inconclusive": f"straddles the {gate.margin_pct:g} % margin",
+    }[gate.verdict]
+    faster = " and faster" if gate.improved else ""
+    interval = f"[{gate.ratio_low:.4f}, {gate.ratio_high:.4f}]"
+    return f"{gate.metric} ratio {gate.ratio:.4f} {interval} {where}{faster} ({basis})"
+
+
+def accuracy_words(accuracy: AccuracyComparison | None) -> str:
+    """Both accuracies, their difference with its one-sided limits, and where that lies."""
+    if accuracy is None:
+        return "accuracy was not measured"
+    where = {
+        "no_regression": f"is inside the {accuracy.margin_pp:g} pp margin",
+        "regression": f"is wholly beyond the {accuracy.margin_pp:g} pp margin",
+        "inconclusive": f"straddles the {accuracy.margin_pp:g} pp margin",
+    }[accuracy.verdict]
+    words = (
+        f"top-1 accuracy {100 * accuracy.candidate:.2f} % against {100 * accuracy.baseline:.2f} %: "
+        f"difference {accuracy.difference_pp:+.2f} pp "
+        f"[{accuracy.difference_low_pp:+.2f}, {accuracy.difference_high_pp:+.2f}] {where} "
+        f"(one-sided {100 * accuracy.confidence:.4g} % limits, {accuracy.samples} samples"
+    )
+    if accuracy.clusters != accuracy.samples:
+        words += f" of {accuracy.clusters} originals"
+    if accuracy.samples_needed is not None:
+        words += f"; about {accuracy.samples_needed} such samples would decide"
+    return words + ")"
+
+
+def agreement_words(agreement: AgreementComparison | None) -> str:
+    """Top-1 agreement, median cosine and the largest error."""
+    if agreement is None:
+        return "no outputs were compared"
+    classes = "" if agreement.top1 is None else f"the same top-1 class in {100 * agreement.top1:.2f} %, "
+    return (
+        f"outputs on {agreement.samples} inputs: {classes}median cosine {agreement.median_cosine:.4f}, "
+        f"largest error {agreement.max_abs_error:.3g}"
+    )
+
+
+def guard_words(guard: GuardAnalysis | None) -> str:
+    """The guard's verdict and its main reason."""
+    if guard is None:
+        return "the guard was not asked"
+    return f"guard {guard.status} ({guard.guard_verdict}): {guard.primary_reason.rstrip('.')}"
