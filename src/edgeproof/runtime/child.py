@@ -1,0 +1,191 @@
+"""The parent's side of a measuring process: start, ask, stop, resume, kill.
+
+The process runs in an interpreter of its own (``exec``, never ``fork``), isolated (``-I``), with an empty
+environment, in the workspace; it dies with us. It is not a sandbox: limits and namespaces are those that
+we run under ourselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from edgeproof.contract.errors import CODES, Fault, StageFailed
+
+MAX_ANSWER_BYTES: Final = 256 << 20
+_MEMORY_SIGNALS: Final = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
+# One thread for NumPy's own algebra, which no measured path uses: its pool costs start time and memory.
+_ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+T = TypeVar("T")
+
+
+class _Refusal(msgspec.Struct):
+    code: str
+    detail: str
+
+
+class _Answer(msgspec.Struct):
+    ok: msgspec.Raw = msgspec.Raw()
+    error: _Refusal | None = None
+    progress: tuple[int, int] | None = None
+
+
+class Child:
+    """One measuring process; ``label`` names it in errors (a side, or what it does)."""
+
+    def __init__(self, module: str, backend: str, workspace: Path, label: str) -> None:
+        self._label = label
+        self._log = workspace / f"{label}.log"
+        self._buffer = bytearray()
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        with theirs, self._log.open("wb") as log:
+            arguments = [str(theirs.fileno()), str(os.getpid()), backend]
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-X", "utf8", "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=workspace,
+                env={**_ENVIRONMENT, "HOME": str(workspace), "TMPDIR": str(workspace)},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ready(self) -> None:
+        """Wait until interpreter and engine are imported. Raises ``StageFailed``."""
+        await self._answer(dict, None)
+
+    async def ask(
+        self, verb: str, type_: type[T], on_progress: Callable[[int, int], None] | None = None, **fields: Any
+    ) -> T:
+        """Send a request and decode its answer as ``type_``. Raises ``StageFailed``."""
+        request = msgspec.json.encode({"do": verb, **fields}) + b"\n"
+        with contextlib.suppress(ConnectionError):  # its death is diagnosed where the answer is missing
+            await asyncio.get_running_loop().sock_sendall(self._socket, request)
+        return await self._answer(type_, on_progress)
+
+    async def stop(self) -> None:
+        """Stop every thread of the process and wait until the kernel says that it is stopped."""
+        os.kill(self.pid, signal.SIGSTOP)
+        while not self._stopped():
+            await asyncio.sleep(0)
+
+    def _stopped(self) -> bool:
+        pid, status = os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG)
+        if pid and not os.WIFSTOPPED(status):
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            raise self._death()
+        return pid != 0
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End and reap the process, whatever state it is in."""
+        self._socket.close()
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
+
+    async def _answer(self, type_: type[T], on_progress: Callable[[int, int], None] | None) -> T:
+        while True:
+            line = await self._line()
+            try:
+                answer = msgspec.json.decode(line, type=_Answer)
+                if answer.progress is not None:
+                    if on_progress is not None:
+                        on_progress(*answer.progress)
+                    continue
+                if answer.error is None:
+                    return msgspec.json.decode(answer.ok, type=type_)
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise StageFailed(
+                    "stage_crashed", f"{self._label}: odd answer: {error}", fault="backend"
+                ) from error
+            raise self._refusal(answer.error)
+
+    async def _line(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_ANSWER_BYTES:
+                raise StageFailed(
+                    "result_invalid", f"{self._label}: the answer is too large", fault="backend"
+                )
+            try:
+                data = await loop.sock_recv(self._socket, 1 << 20)
+            except ConnectionError:
+                data = b""
+            if not data:
+                await self._ended()
+                raise self._death()
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    async def _ended(self) -> None:
+        """The socket closes a moment before the process can be reaped; one that lingers is killed."""
+        for _ in range(500):
+            if self._process.poll() is not None:
+                return
+            await asyncio.sleep(0.01)
+        self._process.kill()
+        self._process.wait()
+
+    def _refusal(self, refused: _Refusal) -> StageFailed:
+        code = refused.code if refused.code in CODES else "stage_crashed"
+        faults: dict[str, Fault] = {"backend_missing": "device", "stage_crashed": "backend"}
+        return StageFailed(code, f"{self._label}: {refused.detail}", fault=faults.get(code, "user"))
+
+    def _death(self) -> StageFailed:
+        code = self._process.returncode
+        if code is not None and -code in _MEMORY_SIGNALS:
+            name = signal.Signals(-code).name
+            return StageFailed("memory_limit", f"{self._label}: the process died of {name}")
+        if code is not None and -code == signal.SIGXCPU:
+            return StageFailed("time_limit", f"{self._label}: the process used up its processor time")
+        evidence = ({"exit_code": code, "log": self._log_tail()},)
+        return StageFailed(
+            "stage_crashed",
+            f"{self._label}: the process ended with {code}",
+            fault="backend",
+            evidence=evidence,
+        )
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - 2000))
+            return log.read(2000).decode("utf-8", "replace")
+        return ""
+
+
+@contextlib.contextmanager
+def children(*started: Callable[[], Child]) -> Iterator[list[Child]]:
+    """Start processes; none is left behind, however the block ends."""
+    running: list[Child] = []
+    try:
+        running.extend(start() for start in started)
+        yield running
+    finally:
+        for child in running:
+            child.kill()

@@ -1,0 +1,173 @@
+"""The pairs of a duet (DESIGN 14): baseline and candidate in fresh processes, interleaved, one at a time.
+
+A pair: both interpreters start together; then each side alone loads, infers once and warms up; then
+blocks alternate A B, B A, A B, … so that a drift falls on both. Whoever is not measured is stopped.
+Which side is A is drawn once for every two pairs and swapped within them. Nothing starts or ends while
+a block is measured. Judging the samples is the lab's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from edgeproof.contract.jobs import Progress
+from edgeproof.contract.samples import Block, PairSamples, SideSamples
+from edgeproof.contract.statements import DuetPlan
+from edgeproof.runtime.child import Child, children
+
+Side = Literal["baseline", "candidate"]
+SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
+MODULE: Final = "edgeproof.runtime.process"
+BLOCK_NS: Final = 40_000_000
+FEWEST_CALLS: Final = 5
+MOST_CALLS: Final = 200
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    load_ns: int
+    first_ns: int
+    warmup_ns: tuple[int, ...]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    started_ns: int
+    settle_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    load: float
+    flags: tuple[str, ...]
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the pairs of one duet share. ``feeds``: per input an ``.npy`` file; ``seed`` draws the order."""
+
+    backend: str
+    workspace: Path
+    artifacts: Mapping[Side, Path]
+    feeds: Mapping[str, str]
+    threads: int
+    plan: DuetPlan
+    seed: int
+
+
+def first_side(index: int, seed: int) -> Side:
+    """Who begins pair ``index``: drawn for each two pairs, swapped within them."""
+    drawn = random.Random(f"{seed}:{index // 2}").randrange(2)
+    return SIDES[drawn ^ (index % 2)]
+
+
+def block_order(first: Side, blocks: int) -> list[Side]:
+    """A B B A A B B A …: ``blocks`` of each side."""
+    second = SIDES[1 - SIDES.index(first)]
+    return [
+        side for number in range(blocks) for side in ((first, second) if number % 2 == 0 else (second, first))
+    ]
+
+
+def calls_for(loaded: Sequence[Loaded]) -> int:
+    """Calls that make a block of about 40 ms, from the later half of the warm-up of both sides."""
+    probe = [value for one in loaded for value in one.warmup_ns[len(one.warmup_ns) // 2 :] or (one.first_ns,)]
+    mean = sum(probe) / len(probe)
+    return min(max(round(BLOCK_NS / max(mean, 1)), FEWEST_CALLS), MOST_CALLS)
+
+
+async def play(
+    stage: Stage,
+    *,
+    enough: Callable[[Sequence[PairSamples]], bool],
+    on_progress: Callable[[Progress], None],
+) -> tuple[PairSamples, ...]:
+    """Pairs up to the first planned look at which ``enough`` says so, or the last. Raises ``StageFailed``."""
+    looks = sorted(set(stage.plan.looks))
+    pairs: list[PairSamples] = []
+    rhythm = _Rhythm(stage.plan.calls_per_block)
+    for look in looks:
+        while len(pairs) < look:
+            on_progress(Progress(completed=len(pairs), total=look, unit="pairs", message="measuring"))
+            pairs.append(await _pair(stage, len(pairs), rhythm))
+        on_progress(Progress(completed=len(pairs), total=look, unit="pairs", message="measuring"))
+        if enough(pairs):
+            break
+    return tuple(pairs)
+
+
+@dataclass
+class _Rhythm:
+    """What the first pair settles for all: calls a block, and the clock reading that counts as zero."""
+
+    calls: int
+    origin_ns: int | None = None
+
+
+async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
+    first = first_side(index, stage.seed)
+
+    def start(side: Side) -> Callable[[], Child]:
+        return lambda: Child(MODULE, stage.backend, stage.workspace, side)
+
+    with children(*(start(side) for side in SIDES)) as running:
+        sides = dict(zip(SIDES, running, strict=True))
+        await asyncio.gather(*(child.ready() for child in running))
+        for child in running:
+            await child.stop()
+        turns = block_order(first, stage.plan.blocks)
+        loaded = {side: await _load(stage, side, sides[side]) for side in turns[:2]}
+        if not rhythm.calls:
+            rhythm.calls = calls_for(list(loaded.values()))
+        measured: dict[Side, list[Measured]] = {side: [] for side in SIDES}
+        for side in turns:
+            child = sides[side]
+            child.resume()
+            block = await child.ask("block", Measured, settle=stage.plan.settle_calls, calls=rhythm.calls)
+            await child.stop()
+            measured[side].append(block)
+            if rhythm.origin_ns is None:
+                rhythm.origin_ns = block.started_ns
+    origin = rhythm.origin_ns or 0
+    return PairSamples(
+        index=index,
+        first=first,
+        baseline=_side(loaded["baseline"], measured["baseline"], origin),
+        candidate=_side(loaded["candidate"], measured["candidate"], origin),
+    )
+
+
+async def _load(stage: Stage, side: Side, child: Child) -> Loaded:
+    child.resume()
+    loaded = await child.ask(
+        "load",
+        Loaded,
+        artifact=str(stage.artifacts[side]),
+        threads=stage.threads,
+        feeds=dict(stage.feeds),
+        warmup=stage.plan.warmup_calls,
+    )
+    await child.stop()
+    return loaded
+
+
+def _side(loaded: Loaded, blocks: Sequence[Measured], origin_ns: int) -> SideSamples:
+    return SideSamples(
+        load_ns=loaded.load_ns,
+        first_ns=loaded.first_ns,
+        warmup_ns=loaded.warmup_ns,
+        blocks=tuple(
+            Block(
+                at_ns=block.started_ns - origin_ns,
+                settle_ns=block.settle_ns,
+                samples_ns=block.samples_ns,
+                load=block.load,
+                flags=block.flags,
+            )
+            for block in blocks
+        ),
+        peak_rss_bytes=max(block.peak_rss_bytes for block in blocks),
+    )
