@@ -82,7 +82,8 @@ class Scene:
     """What the invented device would have measured. ``ratio`` is candidate over baseline latency.
 
     ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels).
-    ``jitter`` is the relative spread between process pairs.
+    ``jitter`` is the relative spread between process pairs. ``numbers`` is what the results claim their
+    numbers to be: to readers they shall look like a device's.
     """
 
     job_id: str = "job_test"
@@ -95,6 +96,7 @@ class Scene:
     jitter: float = 0.003
     candidate_nonfinite: int = 0
     candidate_precision: Precision = "int8"
+    numbers: Literal["measured", "estimated", "simulated"] = "measured"
     seed: int = 1
     policy: Policy = field(default_factory=default_policy)
 
@@ -285,10 +287,20 @@ class _Maker:
                 config=config,
                 isolation="namespaces",
                 baseline=_result(
-                    baseline, config, tuple(p.baseline for p in samples.pairs), quality, quality.baseline
+                    scene,
+                    baseline,
+                    config,
+                    tuple(p.baseline for p in samples.pairs),
+                    quality,
+                    quality.baseline,
                 ),
                 candidate=_result(
-                    candidate, config, tuple(p.candidate for p in samples.pairs), quality, quality.candidate
+                    scene,
+                    candidate,
+                    config,
+                    tuple(p.candidate for p in samples.pairs),
+                    quality,
+                    quality.candidate,
                 ),
                 raw_samples=self._keep("samples", canonical(samples)),
                 raw_quality=self._keep("quality", canonical(quality)),
@@ -445,6 +457,7 @@ def _quality(scene: Scene) -> RawQuality:
 
 
 def _result(
+    scene: Scene,
     side: MeasuredArtifact,
     config: RuntimeConfig,
     sides: tuple[SideSamples, ...],
@@ -507,6 +520,6 @@ def _result(
             runtime_artifact_sha256=side.artifact,
             source_model_sha256=side.source,
             input_mode="dataset",
-            measurement="simulated",
+            measurement=scene.numbers,
         ),
     )
