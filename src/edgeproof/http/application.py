@@ -1,0 +1,61 @@
+"""``create_app``: the Litestar application around a control plane that is already open.
+
+It starts and stops nothing: whoever opened the control plane closes it, and setting ``plane.stopping``
+ends every stream and long poll, without which Granian would never come to its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from litestar import Litestar
+from litestar.datastructures import State
+
+from edgeproof.http import artifacts, health, jobs, queue, runners
+from edgeproof.http.authentication import Authentication
+from edgeproof.http.body_guard import BodyGuard, BodyLimits
+from edgeproof.http.description import openapi_config
+from edgeproof.http.json_bodies import StrictRequest
+from edgeproof.http.problems import EXCEPTION_HANDLERS
+from edgeproof.server.control_plane import ControlPlane
+
+HANDLERS = (
+    health.get_health,
+    jobs.analyze,
+    jobs.list_jobs,
+    jobs.get_job,
+    jobs.cancel_job,
+    jobs.job_events,
+    jobs.job_evidence,
+    runners.register_runner,
+    runners.list_runners,
+    runners.create_enrolment_token,
+    queue.claim,
+    queue.heartbeat,
+    queue.submit,
+    queue.fail,
+    artifacts.put_artifact,
+    artifacts.get_artifact,
+    artifacts.head_artifact,
+)
+
+
+def create_app(plane: ControlPlane, limits: BodyLimits | None = None) -> Litestar:
+    """The ASGI application. The control plane's ``max_artifact_bytes`` bounds uploads."""
+    bounds = replace(limits or BodyLimits(), artifact_bytes=plane.settings.max_artifact_bytes)
+    return assemble(State({"plane": plane}), bounds)
+
+
+def assemble(state: State, limits: BodyLimits) -> Litestar:
+    """Routes, middleware and error rendering; the OpenAPI description needs no control plane."""
+    return Litestar(
+        route_handlers=list(HANDLERS),
+        state=state,
+        request_class=StrictRequest,
+        request_max_body_size=None,
+        middleware=[BodyGuard(limits), Authentication()],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi_config(),
+        logging_config=None,
+        debug=False,
+    )

@@ -1,0 +1,143 @@
+"""Bounds every request body before anything decodes it: bytes, pace and nesting (DESIGN decision 2).
+
+Only the time spent waiting for the peer counts, so a slow disk of ours never makes an upload "slow".
+What a body means is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Receive, Scope, Send
+
+from edgeproof.contract.errors import Refused
+from edgeproof.http.json_bodies import check_depth
+
+BODY_KIND: Final = "edgeproof_body"
+"""Route option: ``json`` (the default), ``small`` or ``artifact``."""
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+Within = Callable[[Awaitable[T], float], Awaitable[T]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How slowly a body may arrive, in seconds of waiting and bytes per second."""
+
+    idle_seconds: float = 10.0
+    grace_seconds: float = 10.0
+    bytes_per_second: float = 1024.0
+
+    def allowance(self, waited: float, received: int) -> float:
+        """Seconds that the next chunk may take, after ``received`` bytes in ``waited`` seconds."""
+        until_too_slow = self.grace_seconds + received / self.bytes_per_second - waited
+        return max(0.0, min(self.idle_seconds, until_too_slow))
+
+
+@dataclass(frozen=True)
+class BodyLimits:
+    """Bytes per kind of body and the pace of all. ``small`` is for routes that need no token."""
+
+    json_bytes: int = 8 << 20
+    small_bytes: int = 256 << 10
+    artifact_bytes: int = 2 << 30
+    max_depth: int = 64
+    pace: Pace = field(default_factory=Pace)
+
+    def max_bytes(self, kind: str) -> int:
+        return {"json": self.json_bytes, "small": self.small_bytes, "artifact": self.artifact_bytes}[kind]
+
+
+async def _within(awaitable: Awaitable[T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
+def bounded(
+    receive: Receive,
+    max_bytes: int,
+    pace: Pace,
+    *,
+    clock: Clock = time.monotonic,
+    within: Within[HTTPReceiveMessage] = _within,
+) -> Receive:
+    """``receive`` that raises ``Refused`` once the body is too large, too slow or cut off.
+
+    After the body's end it is transparent, so that a disconnect can still be awaited.
+    """
+    received = 0
+    waited = 0.0
+    complete = False
+
+    async def next_message() -> HTTPReceiveMessage:
+        nonlocal received, waited, complete
+        if complete:
+            return await receive()  # type: ignore[return-value]  # HTTP scope only: no websocket message
+        started = clock()
+        try:
+            message = await within(receive(), pace.allowance(waited, received))  # type: ignore[arg-type]  # as above
+        except TimeoutError:
+            raise Refused(
+                "body_too_slow", f"{received} bytes in {waited + clock() - started:.1f} s"
+            ) from None
+        waited += clock() - started
+        if message["type"] == "http.disconnect":
+            raise Refused("invalid_request", f"the connection ended after {received} bytes of the body")
+        received += len(message["body"])
+        complete = not message["more_body"]
+        if received > max_bytes:
+            raise Refused("body_too_large", f"this route takes at most {max_bytes} bytes")
+        return message
+
+    return next_message
+
+
+def gathered(receive: Receive, max_depth: int) -> Receive:
+    """``receive`` that hands over the whole body as one message, its nesting checked."""
+    delivered = False
+
+    async def whole_body() -> HTTPReceiveMessage:
+        nonlocal delivered
+        if delivered:
+            return await receive()  # type: ignore[return-value]  # HTTP scope only: no websocket message
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Refused("invalid_request", "the connection ended before the body did")
+            chunks.append(message["body"])
+            more = message["more_body"]
+        delivered = True
+        body = b"".join(chunks)
+        check_depth(body, max_depth)
+        return HTTPRequestEvent(type="http.request", body=body, more_body=False)
+
+    return whole_body
+
+
+class BodyGuard(ASGIMiddleware):
+    """Puts ``bounded``, and for JSON ``gathered``, between the server and every handler."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self._limits = limits
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        kind: str = scope["route_handler"].opt.get(BODY_KIND, "json")
+        max_bytes = self._limits.max_bytes(kind)
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        if announced.isdigit() and int(announced[:20]) > max_bytes:
+            raise Refused("body_too_large", f"this route takes at most {max_bytes} bytes")
+        guarded = bounded(receive, max_bytes, self._limits.pace)
+        if kind != "artifact":
+            guarded = gathered(guarded, self._limits.max_depth)
+        await next_app(scope, guarded, send)

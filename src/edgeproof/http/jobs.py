@@ -1,0 +1,134 @@
+"""Jobs as users see them: ask, list, look, cancel, follow, and what a decision rests on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from edgeproof.contract.jobs import EvidenceList, JobPage, JobStatus, JobView
+from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.http import event_stream
+from edgeproof.http.authentication import plane_of
+from edgeproof.http.description import BODY, TOKEN, problems
+from edgeproof.http.json_bodies import StrictRequest
+from edgeproof.http.paths import JobIdPath, known_id
+from edgeproof.server import analyze as analyzing
+from edgeproof.server import cancel as cancelling
+from edgeproof.server import events
+from edgeproof.server import evidence as evidences
+from edgeproof.server import jobs as reading
+
+PLAIN = r"^[\x21-\x7e]{1,200}(?![\s\S])"
+
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(header="Idempotency-Key", pattern=PLAIN, description="Repeating it gives the same job"),
+]
+StatusQuery = Annotated[JobStatus | None, Parameter(query="status", description="Only jobs in this state")]
+CursorQuery = Annotated[
+    str | None, Parameter(query="cursor", pattern=PLAIN, description="`next_cursor` of the page before")
+]
+LimitQuery = Annotated[int, Parameter(query="limit", ge=1, le=200, description="Jobs on a page")]
+LastEventId = Annotated[
+    str | None, Parameter(header="Last-Event-ID", description="Only events behind this sequence number")
+]
+
+
+@post(
+    "/api/analyze",
+    status_code=200,
+    operation_id="analyze",
+    summary="Queue an analysis of a model",
+    tags=["jobs"],
+    responses=problems(
+        *TOKEN, *BODY, "job_exists", "conflict", "artifact_missing", "unknown_backend", "unknown_target",
+        "unknown_precision", "unknown_preset", "unknown_policy", "policy_not_allowed", "unknown_runner",
+        "calibration_required",
+    ),
+)  # fmt: skip
+async def analyze(request: StrictRequest, data: AnalyzeRequest, key: IdempotencyKey = None) -> JobView:
+    """Answers with the queued job. `options` is checked as `AnalyzeOptions`."""
+    return await analyzing.analyze(plane_of(request), request.user, data, key)
+
+
+@get(
+    "/api/jobs",
+    operation_id="listJobs",
+    summary="List jobs, newest first",
+    tags=["jobs"],
+    responses=problems(*TOKEN),
+)
+async def list_jobs(
+    request: StrictRequest, status: StatusQuery = None, cursor: CursorQuery = None, limit: LimitQuery = 50
+) -> JobPage:
+    """Users see their own jobs, admins all. A cursor stays good while jobs come and go."""
+    return await reading.list_jobs(plane_of(request), request.user, status=status, cursor=cursor, limit=limit)
+
+
+@get(
+    "/api/jobs/{job_id:str}",
+    operation_id="getJob",
+    summary="One job",
+    tags=["jobs"],
+    responses=problems(*TOKEN, "not_found"),
+)
+async def get_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
+    """Its status, its runs, and once it has ended its result or its error."""
+    return await reading.get_job(plane_of(request), request.user, known_id(job_id))
+
+
+@post(
+    "/api/jobs/{job_id:str}/cancel",
+    status_code=200,
+    operation_id="cancelJob",
+    summary="Ask for a job to be cancelled",
+    tags=["jobs"],
+    responses=problems(*TOKEN, "not_found", "job_terminal"),
+)
+async def cancel_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
+    """The job is `cancelled` once none of its runs is leased."""
+    return await cancelling.cancel(plane_of(request), request.user, known_id(job_id))
+
+
+@get(
+    "/api/jobs/{job_id:str}/events",
+    operation_id="followJob",
+    summary="A job's events as server-sent events",
+    tags=["jobs"],
+    responses={
+        200: ResponseSpec(
+            data_container=str,
+            generate_examples=False,
+            description="`id` is the sequence number, `event` the type, `data` a `JobEvent`; "
+            "`event: end` is the last",
+            media_type=event_stream.MEDIA_TYPE,
+        ),
+        **problems(*TOKEN, "not_found"),
+    },
+)
+async def job_events(request: StrictRequest, job_id: JobIdPath, last: LastEventId = None) -> Stream:
+    """`Last-Event-ID` resumes. A stream that stops without `event: end` is to be taken up again."""
+    plane, after = plane_of(request), event_stream.sequence_number(last)
+    await events.demand_visible(plane, request.user, known_id(job_id))
+    told = events.job_events(plane, request.user, job_id, after)
+    return Stream(
+        event_stream.encode(told, plane.stopping),
+        media_type=event_stream.MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@get(
+    "/api/jobs/{job_id:str}/evidence",
+    operation_id="listEvidence",
+    summary="The documents that a job's decision rests on",
+    tags=["jobs"],
+    responses=problems(*TOKEN, "not_found"),
+)
+async def job_evidence(request: StrictRequest, job_id: JobIdPath) -> EvidenceList:
+    """Each document is the artifact with that digest."""
+    return await evidences.list_evidence(plane_of(request), request.user, known_id(job_id))

@@ -1,0 +1,89 @@
+"""From bytes to a typed message, strictly: nesting, values a database cannot hold, then the form.
+
+Strict means no coercion: Litestar's own signature model would take ``"3"`` for 3.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from typing import Any, Final, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+
+from edgeproof.contract.errors import FieldError, Refused
+from edgeproof.server.control_plane import Principal
+
+T = TypeVar("T")
+
+MAX_INTEGER: Final = 2**53
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)', re.DOTALL)
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NOT_BRACKETS: Final = bytes(one for one in range(256) if one not in b"[]{}")
+
+
+def nesting(body: bytes) -> int:
+    """How deeply arrays and objects nest in JSON text, without parsing it; strings do not count."""
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS).translate(_STEPS)
+    return max(accumulate(memoryview(brackets).cast("b"), initial=0))
+
+
+def check_depth(body: bytes, max_depth: int) -> None:
+    """Raises ``Refused`` (``body_too_deep``)."""
+    if nesting(body) > max_depth:
+        raise Refused("body_too_deep", f"at most {max_depth} levels of nesting are taken")
+
+
+def decode(body: bytes, type_: type[T]) -> T:
+    """``body`` as ``type_``. Raises ``Refused`` (``invalid_json``, ``invalid_request`` with the path)."""
+    try:
+        plain = msgspec.json.decode(body)
+    except msgspec.ValidationError as error:
+        raise Refused("invalid_request", str(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused("invalid_json", str(error)) from error
+    _check_values(plain)
+    try:
+        return msgspec.convert(plain, type_)
+    except msgspec.ValidationError as error:
+        violation = field_error(str(error))
+        raise Refused("invalid_request", str(error), errors=(violation,)) from error
+
+
+def field_error(message: str) -> FieldError:
+    """msgspec's ``<what> - at `$.path``` taken apart; the path is ``$`` where it names none."""
+    what, at, path = message.rpartition(" - at `")
+    return FieldError(path=path.rstrip("`"), message=what) if at else FieldError(path="$", message=message)
+
+
+def _check_values(document: Any) -> None:
+    """Refuses what JSON can spell and PostgreSQL's jsonb or RFC 8785 cannot hold."""
+    pending: list[tuple[str, Any]] = [("$", document)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, dict):
+            pending += [(f"{path}.{key}", child) for key, child in value.items()]
+            pending += [(f"{path} (a key)", key) for key in value]
+        elif isinstance(value, list):
+            pending += [(f"{path}[{index}]", child) for index, child in enumerate(value)]
+        elif isinstance(value, str) and "\0" in value:
+            _refuse(path.replace("\0", "\N{REPLACEMENT CHARACTER}"), "a NUL character is not taken in text")
+        elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+            _refuse(path, "an integer beyond 2**53 is not exact in JSON")
+
+
+def _refuse(path: str, message: str) -> None:
+    raise Refused(
+        "invalid_request", f"{message} - at `{path}`", errors=(FieldError(path=path, message=message),)
+    )
+
+
+class StrictRequest(Request[Principal, str, State]):
+    """A request whose ``data`` is decoded here rather than by the signature model."""
+
+    async def json(self) -> Any:
+        expected = self.route_handler.parsed_data_field
+        body = await self.body()
+        return decode(body, object) if expected is None else decode(body, expected.annotation)

@@ -1,0 +1,100 @@
+"""The run queue as runners see it: claim, heartbeat, submit, fail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+
+from edgeproof.contract.runners import (
+    LEASE_HEADER,
+    ClaimedRun,
+    ClaimRequest,
+    FailRequest,
+    FailResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    SubmitResponse,
+)
+from edgeproof.domain.runs import parse_lease
+from edgeproof.http.authentication import plane_of
+from edgeproof.http.connections import until_gone
+from edgeproof.http.description import BODY, TOKEN, EnvelopeBody, problems
+from edgeproof.http.json_bodies import StrictRequest
+from edgeproof.http.paths import RunIdPath, known_id
+from edgeproof.server import claim as claiming
+from edgeproof.server import finish
+from edgeproof.server import heartbeat as heartbeats
+
+LeaseHeader = Annotated[
+    str | None,
+    Parameter(header=LEASE_HEADER, description="`<attempt>.<lease token>` of the claim"),
+]
+NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_seconds`")
+
+
+@post(
+    "/api/queue/claim",
+    status_code=200,
+    operation_id="claimRun",
+    summary="Claim a run, waiting for one if asked",
+    tags=["queue"],
+    responses={204: NO_WORK, **problems(*TOKEN, *BODY)},
+)
+async def claim(request: StrictRequest, data: ClaimRequest) -> Response[ClaimedRun | None]:
+    """For runners. The answer carries the signed job spec and the lease."""
+    claimed = await until_gone(request, claiming.claim(plane_of(request), request.user, data))
+    return Response(claimed, status_code=204 if claimed is None else 200)
+
+
+@post(
+    "/api/queue/{run_id:str}/heartbeat",
+    status_code=200,
+    operation_id="heartbeatRun",
+    summary="Renew a lease and report progress",
+    tags=["queue"],
+    responses=problems(*TOKEN, *BODY, "stale_lease"),
+)
+async def heartbeat(
+    request: StrictRequest, run_id: RunIdPath, data: HeartbeatRequest, lease: LeaseHeader = None
+) -> HeartbeatResponse:
+    """The answer says whether cancelling was requested; the runner then stops and fails the run."""
+    return await heartbeats.heartbeat(
+        plane_of(request), request.user, known_id(run_id), parse_lease(lease), data
+    )
+
+
+@post(
+    "/api/queue/{run_id:str}/submit",
+    status_code=200,
+    operation_id="submitRun",
+    operation_class=EnvelopeBody,
+    summary="Finish a run with a signed statement",
+    tags=["queue"],
+    responses=problems(
+        *TOKEN, *BODY, "stale_lease", "different_outcome", "not_canonical", "envelope_invalid",
+        "statement_invalid", "signature_invalid", "key_unknown", "artifact_missing", "result_invalid",
+    ),
+)  # fmt: skip
+async def submit(request: StrictRequest, run_id: RunIdPath, lease: LeaseHeader = None) -> SubmitResponse:
+    """The body is the envelope's bytes as signed. The same submission again gives the same answer."""
+    return await finish.submit(
+        plane_of(request), request.user, known_id(run_id), parse_lease(lease), await request.body()
+    )
+
+
+@post(
+    "/api/queue/{run_id:str}/fail",
+    status_code=200,
+    operation_id="failRun",
+    summary="Finish an attempt without a result",
+    tags=["queue"],
+    responses=problems(*TOKEN, *BODY, "stale_lease", "different_outcome"),
+)
+async def fail(
+    request: StrictRequest, run_id: RunIdPath, data: FailRequest, lease: LeaseHeader = None
+) -> FailResponse:
+    """A retryable failure returns the run to the queue while attempts are left."""
+    return await finish.fail(plane_of(request), request.user, known_id(run_id), parse_lease(lease), data)

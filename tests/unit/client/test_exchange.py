@@ -1,0 +1,125 @@
+"""What is repeated and what is not, and how a peer's answers become errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import pytest
+
+from edgeproof.client.address import ServerAddress
+from edgeproof.client.exchange import Exchange, RetryPolicy
+from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Scripted:
+    """A transport that answers as scripted and counts; the pauses asked for are kept."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.requests: list[httpx.Request] = []
+        self.bodies: list[bytes] = []
+        self.pauses: list[float] = []
+        self._answers = list(answers)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.bodies.append(await request.aread())
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def exchange(self, token: str | None = "t", attempts: int = 4) -> Exchange:
+        retry = RetryPolicy(
+            attempts=attempts, base_seconds=1, cap_seconds=3, sleep=self._sleep, jitter=lambda: 1.0
+        )
+        address = ServerAddress.parse("http://127.0.0.1:1")
+        return Exchange(address, token, retry, httpx.MockTransport(self._answer))
+
+
+def problem(error: EdgeproofError) -> httpx.Response:
+    return httpx.Response(error.status, content=msgspec.json.encode(error.problem()))
+
+
+def ok() -> httpx.Response:
+    return httpx.Response(200, json={})
+
+
+async def test_the_token_travels_as_bearer() -> None:
+    script = Scripted(ok())
+    await script.exchange(token="secret").send("GET", "/x", idempotent=True)
+    assert script.requests[0].headers["authorization"] == "Bearer secret"
+
+
+async def test_a_lost_idempotent_request_is_repeated_with_growing_pauses() -> None:
+    script = Scripted(
+        httpx.ReadError("cut"), httpx.ReadTimeout("late"), problem(Unavailable("unavailable")), ok()
+    )
+    await script.exchange().send("GET", "/x", idempotent=True)
+    assert script.pauses == [1.0, 2.0, 3.0]
+
+
+async def test_a_lost_request_that_is_not_idempotent_is_not_repeated() -> None:
+    script = Scripted(httpx.ReadError("cut"), ok())
+    with pytest.raises(Unavailable) as caught:
+        await script.exchange().send("POST", "/x", idempotent=False)
+    assert caught.value.code == "server_unreachable"
+    assert len(script.requests) == 1
+
+
+async def test_a_request_that_never_left_is_repeated_always() -> None:
+    script = Scripted(httpx.ConnectError("refused"), ok())
+    await script.exchange().send("POST", "/x", idempotent=False)
+    assert len(script.requests) == 2
+
+
+async def test_attempts_run_out() -> None:
+    script = Scripted(*[httpx.ConnectError("refused")] * 9)
+    with pytest.raises(Unavailable) as caught:
+        await script.exchange(attempts=3).send("GET", "/x", idempotent=True)
+    assert caught.value.code == "server_unreachable"
+    assert len(script.requests) == 3
+
+
+async def test_a_refusal_is_not_repeated_and_keeps_its_details() -> None:
+    script = Scripted(problem(Refused("challenge_required", "prove it", nonce="n1")))
+    with pytest.raises(Refused) as caught:
+        await script.exchange().send("GET", "/x", idempotent=True)
+    assert (caught.value.code, caught.value.detail, caught.value.nonce) == (
+        "challenge_required",
+        "prove it",
+        "n1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "code"),
+    [
+        (httpx.Response(500, text="oops"), Unavailable, "internal_error"),
+        (httpx.Response(404, text="<html>"), Refused, "invalid_request"),
+        (httpx.Response(302, headers={"location": "https://elsewhere"}), Refused, "invalid_request"),
+        (httpx.Response(502, text="bad gateway"), Unavailable, "server_unreachable"),
+    ],
+)
+async def test_what_is_no_problem_document(
+    response: httpx.Response, kind: type[EdgeproofError], code: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        await Scripted(response).exchange(attempts=1).send("GET", "/x", idempotent=True)
+    assert caught.value.code == code
+
+
+async def test_a_streamed_body_begins_anew_on_each_attempt() -> None:
+    async def chunks():  # type: ignore[no-untyped-def]  # an async generator of bytes
+        yield b"one"
+        yield b"two"
+
+    script = Scripted(httpx.WriteError("cut"), ok())
+    await script.exchange().send("PUT", "/x", body=chunks, idempotent=True)
+    assert script.bodies == [b"onetwo", b"onetwo"]

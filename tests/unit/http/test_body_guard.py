@@ -1,0 +1,116 @@
+"""Size, pace and nesting of bodies, with a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from edgeproof.contract.errors import Refused
+from edgeproof.http.body_guard import BodyLimits, Pace, bounded, gathered
+
+
+class Peer:
+    """Sends ``chunks``, each after its delay in seconds of a clock that only it moves."""
+
+    def __init__(self, *chunks: tuple[float, bytes], ends: bool = True) -> None:
+        self.now = 0.0
+        self._chunks = list(chunks)
+        self._ends = ends
+        self._sent_last = False
+
+    async def receive(self) -> Any:
+        if not self._chunks:
+            return {"type": "http.disconnect"}
+        delay, body = self._chunks.pop(0)
+        self.now += delay
+        return {"type": "http.request", "body": body, "more_body": bool(self._chunks) or not self._ends}
+
+    async def within(self, awaitable: Awaitable[Any], seconds: float) -> Any:
+        before = self.now
+        message = await awaitable
+        if self.now - before > seconds:
+            raise TimeoutError
+        return message
+
+    def guard(self, max_bytes: int, pace: Pace | None = None) -> Callable[[], Awaitable[Any]]:
+        return bounded(self.receive, max_bytes, pace or Pace(), clock=lambda: self.now, within=self.within)
+
+
+async def drain(receive: Callable[[], Awaitable[Any]]) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message["body"]
+        if not message["more_body"]:
+            return body
+
+
+async def refused(receive: Callable[[], Awaitable[Any]]) -> str:
+    with pytest.raises(Refused) as caught:
+        await drain(receive)
+    return caught.value.code
+
+
+async def test_a_body_of_exactly_the_limit_passes() -> None:
+    assert await drain(Peer((0, b"ab"), (0, b"cd")).guard(4)) == b"abcd"
+
+
+async def test_one_byte_more_is_too_large() -> None:
+    assert await refused(Peer((0, b"ab"), (0, b"cde")).guard(4)) == "body_too_large"
+
+
+async def test_one_byte_every_five_seconds_is_too_slow() -> None:
+    peer = Peer(*[(5.0, b"x")] * 1000)
+    assert await refused(peer.guard(10_000)) == "body_too_slow"
+    assert peer.now <= 15.0
+
+
+async def test_silence_longer_than_the_idle_time_is_too_slow() -> None:
+    fast = b"x" * 1_000_000
+    assert await refused(Peer((0, fast), (10.5, fast)).guard(10_000_000)) == "body_too_slow"
+
+
+async def test_a_rate_below_the_least_is_too_slow_only_after_the_grace() -> None:
+    assert await refused(Peer(*[(1.0, b"x" * 500)] * 60).guard(1_000_000)) == "body_too_slow"
+    assert len(await drain(Peer(*[(1.0, b"x" * 500)] * 9).guard(1_000_000))) == 4500
+
+
+async def test_a_steady_body_at_the_least_rate_passes_however_long_it_takes() -> None:
+    assert len(await drain(Peer(*[(1.0, b"x" * 1024)] * 600).guard(1_000_000))) == 600 * 1024
+
+
+async def test_our_own_slowness_is_not_the_peers() -> None:
+    peer = Peer(*[(0.1, b"x")] * 50)
+    receive = peer.guard(1000)
+    for _ in range(50):
+        await receive()
+        peer.now += 100.0  # the time we took to write the chunk
+
+
+async def test_a_connection_that_ends_half_way_is_refused() -> None:
+    assert await refused(Peer((0, b"half"), ends=False).guard(1000)) == "invalid_request"
+
+
+async def test_after_the_end_the_peer_may_be_silent() -> None:
+    peer = Peer((0, b"all"))
+    receive = peer.guard(10)
+    await receive()
+    peer.now += 1000.0
+    assert (await receive())["type"] == "http.disconnect"
+
+
+async def test_gathered_hands_over_one_message_and_then_the_disconnect() -> None:
+    receive = gathered(Peer((0, b'{"a"'), (0, b":1}")).receive, 64)
+    assert await receive() == {"type": "http.request", "body": b'{"a":1}', "more_body": False}
+    assert (await receive())["type"] == "http.disconnect"
+
+
+async def test_gathered_refuses_deep_nesting_across_chunks() -> None:
+    assert await refused(gathered(Peer((0, b"[" * 40), (0, b"[" * 40)).receive, 64)) == "body_too_deep"
+
+
+def test_every_kind_of_body_has_its_limit() -> None:
+    limits = BodyLimits(json_bytes=1, small_bytes=2, artifact_bytes=3)
+    assert [limits.max_bytes(kind) for kind in ("json", "small", "artifact")] == [1, 2, 3]
