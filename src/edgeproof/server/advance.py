@@ -1,0 +1,126 @@
+"""Takes a job one step further: asks ``lab.plan`` what to do and does it, in one transaction.
+
+Repeating it is harmless. ``needs_advance`` is set in the same transaction as whatever made a step due, and
+taken away with the step; so a crash in between loses nothing, and ``sweep`` finds the job again.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+import asyncpg
+
+from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.jobs import JobError
+from edgeproof.domain.jobs import TERMINAL
+from edgeproof.domain.runs import DEFAULT_PRIORITY
+from edgeproof.lab import plan
+from edgeproof.server import queue_sql
+from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.database import Connection
+from edgeproof.server.decide import decide
+from edgeproof.server.job_endings import LOCK_JOB, end_job
+from edgeproof.server.job_facts import job_facts, run_facts
+from edgeproof.server.requirements import class_of
+from edgeproof.server.rows import Row
+from edgeproof.server.run_endings import leave_queue
+
+_logger = logging.getLogger(__name__)
+_SWEEP: Final = 100
+
+_ADVANCED: Final = "UPDATE jobs SET needs_advance = false WHERE job_id = $1 AND needs_advance"
+_WAITING_JOBS: Final = "SELECT job_id FROM jobs WHERE needs_advance ORDER BY seq LIMIT $1"
+_RUN: Final = """
+SELECT run_id, attempt, class_id, runner_id, job_id, stage, role
+FROM run_queue JOIN runs USING (run_id, class_id) WHERE run_id = $1
+"""
+
+
+async def advance(plane: ControlPlane, job_id: str) -> None:
+    """Do what is due for a job. Raises ``Unavailable`` when that failed for our reasons: try again."""
+    async with plane.database.transaction() as connection:
+        job = await connection.fetchrow(LOCK_JOB, job_id)
+        if job is None or job["status"] in TERMINAL:
+            await connection.execute(_ADVANCED, job_id)
+            return
+        deciding = await step(plane, connection, job)
+    if deciding:
+        await decide(plane, job_id)
+
+
+async def step(plane: ControlPlane, connection: Connection, job: Row) -> bool:
+    """The next step of a locked job; True when it is the decision, which needs no lock to be made.
+
+    ``job`` has the columns of ``job_endings.LOCK_JOB``.
+    """
+    try:
+        facts = await job_facts(plane, connection, job)
+        runs = await run_facts(plane, connection, job["job_id"])
+        actions = plan.advance(facts, runs)
+    except Refused as error:
+        # It was accepted once: another release wrote it.
+        actions = [plan.FailJob(JobError(code=error.code, message=error.detail, stage="lab_validation"))]
+    if any(isinstance(action, plan.Decide) for action in actions):
+        return True
+    await _apply(plane, connection, job, actions)
+    await connection.execute(_ADVANCED, job["job_id"])
+    return False
+
+
+async def sweep(plane: ControlPlane) -> int:
+    """Advance every job that waits for it; how many there were. One job's trouble does not stop the rest."""
+    rows = await plane.database.pool.fetch(_WAITING_JOBS, _SWEEP)
+    for row in rows:
+        try:
+            await advance(plane, row["job_id"])
+        except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            _logger.exception("job %s could not advance; it will be tried again", row["job_id"])
+    return len(rows)
+
+
+async def _apply(
+    plane: ControlPlane, connection: Connection, job: Row, actions: Sequence[plan.Action]
+) -> None:
+    job_id = job["job_id"]
+    for action in actions:
+        match action:
+            case plan.Enqueue():
+                await _enqueue(plane, connection, job_id, action)
+            case plan.CancelRun():
+                await _cancel_run(connection, action.run_id)
+            case plan.FailJob():
+                await end_job(connection, job, "failed", error=action.error)
+            case plan.CancelJob():
+                await end_job(connection, job, "cancelled")
+            case plan.Decide():
+                raise ValueError("a decision is made outside the job's lock")
+            case _:
+                assert_never(action)
+
+
+async def _enqueue(plane: ControlPlane, connection: Connection, job_id: str, run: plan.Enqueue) -> None:
+    class_id = await class_of(connection, run.needs)
+    await connection.execute(
+        queue_sql.ADD_RUN,
+        f"run_{secrets.token_hex(10)}",
+        job_id,
+        run.stage,
+        run.role,
+        class_id,
+        run.config,
+        run.limits,
+        run.runner,
+        DEFAULT_PRIORITY,
+        plane.settings.max_attempts,
+    )
+    await connection.execute(queue_sql.WAKE_RUNNERS, class_id)
+
+
+async def _cancel_run(connection: Connection, run_id: str) -> None:
+    """A run that a claim holds at this moment is left to it: the claim sees that the job wants no more."""
+    if await connection.fetchval(queue_sql.LOCK_PENDING, run_id) is not None:
+        (run,) = await connection.fetch(_RUN, run_id)
+        await leave_queue(connection, run, "CANCELLED")

@@ -1,0 +1,113 @@
+"""A user asks for an analysis: check all that can be checked now, then queue it, in one transaction.
+
+No path is opened here or anywhere on the server: models and data are uploaded artifacts (DESIGN 18).
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from edgeproof.contract.canonical import canonical, sha256_hex
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobView
+from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.lab.plan import Order
+from edgeproof.lab.worker_request import WORKFLOW, input_summary
+from edgeproof.server.advance import step
+from edgeproof.server.artifacts import keep_bytes, may_read, refer_to_artifact
+from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.database import Connection
+from edgeproof.server.events import append_event
+from edgeproof.server.job_endings import LOCK_JOB
+from edgeproof.server.job_facts import order_in
+from edgeproof.server.jobs import get_job
+from edgeproof.server.policies import find_policy
+from edgeproof.server.principals import require
+
+DEFAULT_POLICY: Final = "edgeproof-default"
+_IDEMPOTENCY_KEY: Final = "idempotency_pkey"
+
+_ADD_JOB: Final = """
+INSERT INTO jobs (job_id, owner_id, workflow, status, input_summary, policy_digest)
+VALUES ($1, $2, $3, 'queued', $4, $5)
+"""
+_ADD_KEY: Final = """
+INSERT INTO idempotency (owner_id, key, request_digest, job_id) VALUES ($1, $2, $3, $4)
+"""
+_FIND_KEY: Final = "SELECT request_digest, job_id FROM idempotency WHERE owner_id = $1 AND key = $2"
+_RUNNER: Final = """
+SELECT 1 FROM runners JOIN runner_keys USING (public_key) WHERE runner_id = $1 AND removed_at IS NULL
+"""
+
+
+async def analyze(
+    plane: ControlPlane, principal: Principal, request: AnalyzeRequest, idempotency_key: str | None = None
+) -> JobView:
+    """Queue an analysis; the same key with the same request gives the same job.
+
+    Raises:
+        Refused: ``forbidden`` for anyone but a user; ``invalid_request``, ``path_not_allowed``,
+            ``unknown_*``, ``calibration_required``, ``artifact_missing``; ``job_exists`` for a name that is
+            taken; ``conflict`` for a key that stands for another request.
+    """
+    require(principal, "user")
+    summary = input_summary(request)
+    order = order_in(summary)
+    asked = sha256_hex(msgspec.json.encode(request, order="sorted"))
+    if idempotency_key is not None:
+        known = await _known(plane, principal, idempotency_key, asked)
+        if known is not None:
+            return await get_job(plane, principal, known)
+    job_id = request.job_id or f"job_{secrets.token_hex(6)}"
+    try:
+        async with plane.database.transaction() as connection:
+            await _add(plane, connection, principal, job_id, summary, order)
+            if idempotency_key is not None:
+                await connection.execute(_ADD_KEY, principal.principal_id, idempotency_key, asked, job_id)
+    except asyncpg.UniqueViolationError as error:
+        known = None
+        if idempotency_key is not None and error.constraint_name == _IDEMPOTENCY_KEY:
+            known = await _known(plane, principal, idempotency_key, asked)
+        if known is None:
+            raise Refused("job_exists", f"job {job_id} exists") from error
+        job_id = known
+    return await get_job(plane, principal, job_id)
+
+
+async def _known(plane: ControlPlane, principal: Principal, key: str, asked: str) -> str | None:
+    row = await plane.database.pool.fetchrow(_FIND_KEY, principal.principal_id, key)
+    if row is None:
+        return None
+    if row["request_digest"] != asked:
+        raise Refused("conflict", "this Idempotency-Key stands for another request")
+    job_id: str = row["job_id"]
+    return job_id
+
+
+async def _add(
+    plane: ControlPlane,
+    connection: Connection,
+    principal: Principal,
+    job_id: str,
+    summary: dict[str, Any],
+    order: Order,
+) -> None:
+    policy, policy_digest = await find_policy(connection, order.options.policy or DEFAULT_POLICY)
+    runner = order.options.runner
+    if runner is not None and await connection.fetchval(_RUNNER, runner) is None:
+        raise Refused("unknown_runner", f"no runner {runner!r}")
+    for digest in sorted(order.inputs()):
+        if not await may_read(connection, principal, digest):
+            raise Refused("artifact_missing", f"there is no artifact sha256:{digest}")
+    await connection.execute(_ADD_JOB, job_id, principal.principal_id, WORKFLOW, summary, policy_digest)
+    await append_event(connection, job_id, "status", {"status": "queued"})
+    named = [(digest, "input") for digest in order.inputs()]
+    named.append((await keep_bytes(plane, connection, canonical(policy)), "policy"))
+    for digest, role in sorted(named):
+        await refer_to_artifact(connection, job_id, digest, role)
+    (job,) = await connection.fetch(LOCK_JOB, job_id)
+    await step(plane, connection, job)

@@ -1,0 +1,125 @@
+"""The last step of an analyze job: evidence in, a signed decision and the response bundle out.
+
+The judging runs in a thread and holds no row. Two replicas that judge the same evidence make the same
+bytes; the second to finish finds the job ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgeproof.contract.canonical import canonical, decode_canonical, sha256_hex
+from edgeproof.contract.envelope import SigningKey, peek_payload
+from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.jobs import JobError
+from edgeproof.contract.statements import BuildStatement, EvidenceRef, MeasurementStatement
+from edgeproof.domain.jobs import TERMINAL
+from edgeproof.lab.bundle import response_bundle
+from edgeproof.lab.dossier import assemble
+from edgeproof.lab.judge import judge
+from edgeproof.lab.worker_request import options_of
+from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
+from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.database import Connection
+from edgeproof.server.documents import load_document
+from edgeproof.server.events import append_event
+from edgeproof.server.job_endings import LOCK_JOB, end_job
+
+_logger = logging.getLogger(__name__)
+STAGE: Final = "lab_validation"
+
+_TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('decide:' || $1, 0))"
+_JOB: Final = "SELECT policy_digest, input_summary FROM jobs WHERE job_id = $1"
+_RESULTS: Final = """
+SELECT r.stage, o.evidence_digest FROM runs r JOIN run_outcomes o USING (run_id)
+WHERE r.job_id = $1 AND o.state = 'COMPLETE'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A signed decision's bytes and the bundle that shows it."""
+
+    envelope: bytes
+    bundle: dict[str, Any]
+
+
+async def decide(plane: ControlPlane, job_id: str) -> None:
+    """Judge, sign, store, and complete the job; evidence that does not hold fails it (stage
+    ``lab_validation``). Does nothing while another replica is at it. Raises ``Unavailable``."""
+    async with plane.database.transaction() as connection:
+        if not await connection.fetchval(_TRY_LOCK, job_id):
+            return
+        made = await _make(plane, connection, job_id)
+        (job,) = await connection.fetch(LOCK_JOB, job_id)
+        if job["status"] in TERMINAL or job["cancel_requested_at"] is not None:
+            return
+        if isinstance(made, JobError):
+            await end_job(connection, job, "failed", error=made)
+            return
+        digest = await keep_bytes(plane, connection, made.envelope)
+        await refer_to_artifact(connection, job_id, digest, "decision")
+        await append_event(connection, job_id, "artifact", {"role": "decision", "digest": digest})
+        await end_job(connection, job, "completed", result=made.bundle)
+
+
+async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Made | JobError:
+    (job,) = await connection.fetch(_JOB, job_id)
+    results = await connection.fetch(_RESULTS, job_id)
+    documents = {
+        row["evidence_digest"]: await load_document(plane, row["evidence_digest"]) for row in results
+    }
+    envelopes = {row["evidence_digest"]: row["stage"] for row in results}
+    evidence = evidence_of(envelopes, documents, job["policy_digest"])
+    for reference in evidence:
+        if reference.digest not in documents:
+            documents[reference.digest] = await load_document(plane, reference.digest)
+    with_guard = options_of(job["input_summary"]["options"]).with_guard
+    try:
+        return await asyncio.to_thread(_judge, documents, evidence, plane.keys.signing, with_guard)
+    except Unavailable:
+        raise
+    except Refused as error:
+        return JobError(code=error.code, message=error.detail, stage=STAGE)
+    except Exception:
+        # Judging is a pure function: what failed now would fail for ever.
+        _logger.exception("job %s could not be judged", job_id)
+        return JobError(code="internal_error", message="the evidence could not be judged", stage=STAGE)
+
+
+def evidence_of(
+    envelopes: Mapping[str, str], documents: Mapping[str, bytes], policy_digest: str
+) -> tuple[EvidenceRef, ...]:
+    """All that a decision on these results rests on, sorted by kind and digest.
+
+    ``envelopes`` maps the digest of each accepted result to its stage. Job specs and raw data are those
+    that the results name, so that attempts which came to nothing leave no trace here.
+    """
+    found = {EvidenceRef(kind="policy", digest=policy_digest)}
+    for digest, stage in envelopes.items():
+        _, payload = peek_payload(documents[digest])
+        if stage == "forge":
+            build = decode_canonical(payload, BuildStatement, what="build").predicate
+            binding = build.buildDefinition.internalParameters.binding
+            found.add(EvidenceRef(kind="build", digest=digest))
+        else:
+            measured = decode_canonical(payload, MeasurementStatement, what="measurement").predicate
+            binding = measured.binding
+            found.add(EvidenceRef(kind="measurement", digest=digest))
+            found.add(EvidenceRef(kind="samples", digest=measured.raw_samples))
+            found.add(EvidenceRef(kind="quality", digest=measured.raw_quality))
+        found.add(EvidenceRef(kind="job-spec", digest=binding.job_spec))
+    return tuple(sorted(found, key=lambda one: (one.kind, one.digest)))
+
+
+def _judge(
+    documents: Mapping[str, bytes], evidence: Sequence[EvidenceRef], key: SigningKey, with_guard: bool
+) -> Made:
+    dossier = assemble(documents, evidence, key.public)
+    statement = judge(dossier, with_guard=with_guard)
+    envelope = key.seal(canonical(statement))
+    return Made(envelope, response_bundle(dossier, statement, sha256_hex(envelope)))

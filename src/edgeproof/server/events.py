@@ -1,0 +1,76 @@
+"""A job's events: written under the job's row lock, so that their numbers have no gap; read as a stream.
+
+A lock on the job's row is taken here; see ``queue_sql`` for the order of locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import EventType, JobEvent
+from edgeproof.domain.jobs import TERMINAL
+from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.database import Connection
+from edgeproof.server.times import utc_text
+from edgeproof.server.waiting import woken
+
+EVENTS_CHANNEL: Final = "edgeproof_job_events"
+_POLL_SECONDS: Final = 5.0
+_BATCH: Final = 500
+
+_LOCK_JOB: Final = "SELECT status FROM jobs WHERE job_id = $1 FOR UPDATE"
+_APPEND: Final = """
+INSERT INTO job_events (job_id, seq, type, data)
+SELECT $1, coalesce(max(seq), 0) + 1, $2, $3 FROM job_events WHERE job_id = $1
+"""
+_NOTIFY: Final = f"SELECT pg_notify('{EVENTS_CHANNEL}', $1)"
+_AFTER: Final = """
+SELECT seq, type, at, data FROM job_events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+_STATUS: Final = "SELECT status FROM jobs WHERE job_id = $1"
+_VISIBLE: Final = "SELECT 1 FROM jobs WHERE job_id = $1 AND (owner_id = $2 OR $3)"
+
+
+async def append_event(connection: Connection, job_id: str, type_: EventType, data: dict[str, Any]) -> None:
+    """Add an event; it is seen, and its waiters are woken, when the transaction commits.
+
+    An ended job gets none: its last event is the one that told its end.
+    """
+    if await connection.fetchval(_LOCK_JOB, job_id) in TERMINAL:
+        return
+    # A statement of its own: its snapshot must be younger than the lock.
+    await connection.execute(_APPEND, job_id, type_, data)
+    await connection.execute(_NOTIFY, job_id)
+
+
+async def demand_visible(plane: ControlPlane, principal: Principal, job_id: str) -> None:
+    """Raises ``Refused`` (``not_found``) for a job that is absent or another user's."""
+    admin = principal.kind == "admin"
+    if await plane.database.pool.fetchval(_VISIBLE, job_id, principal.principal_id, admin) is None:
+        raise Refused("not_found", "no such job")
+
+
+async def job_events(
+    plane: ControlPlane, principal: Principal, job_id: str, after: int = 0
+) -> AsyncIterator[JobEvent]:
+    """The job's events with ``seq`` above ``after``, as they come.
+
+    Ends when the job has ended and all was told, or when the server stops. Raises ``Refused``
+    (``not_found``) on the first step.
+    """
+    await demand_visible(plane, principal, job_id)
+    async with plane.database.listen(EVENTS_CHANNEL, job_id) as wake_ups:
+        while not plane.stopping.is_set():
+            # Asked before the events are read: an ended job gets none any more.
+            ended = await plane.database.pool.fetchval(_STATUS, job_id) in TERMINAL
+            rows = await plane.database.pool.fetch(_AFTER, job_id, after, _BATCH)
+            for row in rows:
+                after = row["seq"]
+                yield JobEvent(seq=after, type=row["type"], at=utc_text(row["at"]), data=row["data"])
+            if rows:
+                continue
+            if ended:
+                return
+            await woken(plane, wake_ups, _POLL_SECONDS)

@@ -1,0 +1,102 @@
+"""Ends leases that expired without an outcome, and advances the jobs that wait for it.
+
+Time is the database's. A reaper that has just started, or finds more than half of the leases expired at
+once, suspects itself or the database and not the runners: it waits one lease first (DESIGN decision 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+
+from edgeproof.contract.errors import EdgeproofError
+from edgeproof.contract.jobs import JobError
+from edgeproof.server import queue_sql
+from edgeproof.server.advance import sweep
+from edgeproof.server.artifacts import expire_artifacts
+from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.run_endings import lease_ended
+
+_logger = logging.getLogger(__name__)
+_BATCH: Final = 1000
+_EXPIRE_ARTIFACTS_SECONDS: Final = 600.0
+
+
+@dataclass(slots=True)
+class Patience:
+    """When a reaper may reap. Pure but for its own memory; every ``now`` is the database's."""
+
+    lease: timedelta
+    _until: datetime | None = None
+    _before: datetime | None = None
+
+    def limit(self, now: datetime, leased: int, expired: int) -> datetime | None:
+        """Leases that expired up to this moment may be reaped; None: none for now.
+
+        ``expired`` of the ``leased`` runs have an expired lease.
+        """
+        if self._until is None:
+            # Just started: whoever still lives had one lease in which to say so.
+            self._until = self._before = now + self.lease
+        if now < self._until:
+            return None
+        if self._before is not None:
+            limit, self._before = self._before, None
+            return limit
+        if expired * 2 > leased:
+            self._until, self._before = now + self.lease, now
+            return None
+        return now
+
+
+async def run_reaper(plane: ControlPlane) -> None:
+    """Reap and sweep every ``reap_interval_seconds`` until the server stops; survives a lost database."""
+    patience = Patience(timedelta(seconds=plane.settings.lease_seconds))
+    clock = asyncio.get_running_loop()
+    expire_at = clock.time()
+    while not plane.stopping.is_set():
+        try:
+            await reap(plane, patience)
+            await sweep(plane)
+            if clock.time() >= expire_at:
+                expire_at = clock.time() + _EXPIRE_ARTIFACTS_SECONDS
+                await expire_artifacts(plane)
+        except (EdgeproofError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            _logger.exception("the reaper could not work; it will try again")
+        try:
+            await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)
+        except TimeoutError:
+            continue
+
+
+async def reap(plane: ControlPlane, patience: Patience) -> int:
+    """End the leases that may be ended; how many. Their runs wait again, or have failed."""
+    (counts,) = await plane.database.pool.fetch(queue_sql.LEASE_COUNTS)
+    limit = patience.limit(counts["now"], counts["leased"], counts["expired"])
+    if limit is None:
+        return 0
+    reaped = 0
+    # One run a transaction: two would be locked in an order of chance.
+    while reaped < _BATCH and await _reap_one(plane, limit):
+        reaped += 1
+    return reaped
+
+
+async def _reap_one(plane: ControlPlane, limit: datetime) -> bool:
+    async with plane.database.transaction() as connection:
+        run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit)
+        if run is None:
+            return False
+        error = JobError(
+            code="lease_expired",
+            message=f"the runner {run['runner_id']} was not heard of within its lease,"
+            f" attempt {run['attempt']} of {run['max_attempts']}",
+            stage=run["stage"],
+        )
+        await lease_ended(connection, run, error, retryable=True, submission=None)
+    return True
