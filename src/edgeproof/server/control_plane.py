@@ -13,6 +13,7 @@ from edgeproof.server.database import Database
 from edgeproof.server.keys import ServerKeys, load_keys
 from edgeproof.server.local_artifacts import LocalArtifacts
 from edgeproof.server.migrations import migrate
+from edgeproof.server.policies import ensure_builtin_policies
 
 PrincipalKind = Literal["admin", "user", "runner", "external"]
 
@@ -60,7 +61,7 @@ class ControlPlane:
 
 
 async def open_control_plane(dsn: str, artifact_dir: Path, settings: Settings) -> ControlPlane:
-    """Migrate the database, make or load the keys, open the artifact folder.
+    """Migrate the database, make or load the keys, keep the built-in policies, open the artifact folder.
 
     Raises ``OSError`` or ``asyncpg.PostgresError`` when the database or the folder cannot be used.
     """
@@ -68,6 +69,7 @@ async def open_control_plane(dsn: str, artifact_dir: Path, settings: Settings) -
     database = await Database.open(dsn)
     try:
         keys = await load_keys(database)
+        await ensure_builtin_policies(database)
         return ControlPlane(database, LocalArtifacts(artifact_dir), keys, settings)
     except BaseException:
         await database.close()

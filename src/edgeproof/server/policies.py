@@ -10,38 +10,29 @@ from edgeproof.contract.canonical import canonical, decode_canonical, sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.ids import digest_of_uri
 from edgeproof.contract.policy import Policy
-from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.lab.policies import default_policy
 from edgeproof.server.database import Connection, Database
-from edgeproof.server.principals import require
 
 _ADD: Final = """
 INSERT INTO policies (digest, name, version, body, added_by) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (digest) DO NOTHING
 """
 _FIND: Final = """
-SELECT digest, body FROM policies WHERE digest = $1 OR name = $2 ORDER BY version DESC LIMIT 1
+SELECT digest, body FROM policies WHERE digest = $1 OR name = $2
+ORDER BY digest = $1 DESC, version DESC LIMIT 1
 """
 
 
-async def add_policy(plane: ControlPlane, principal: Principal, policy: Policy) -> str:
+async def ensure_builtin_policies(database: Database) -> None:
+    """Keep the policies that come with Edgeproof, for requests that name none."""
+    await add_policy(database, default_policy(), added_by="edgeproof")
+
+
+async def add_policy(database: Database, policy: Policy, *, added_by: str) -> str:
     """Keep a policy; its digest. The same one again changes nothing.
 
-    Raises ``Refused``: ``conflict`` when that name and version stand for another one, ``forbidden``.
+    Raises ``Refused`` (``conflict``) when that name and version stand for another one.
     """
-    require(principal, "admin")
-    return await _add(plane.database, policy, principal.principal_id)
-
-
-async def find_policy(connection: Connection, name_or_digest: str) -> tuple[Policy, str]:
-    """A policy by ``sha256:<hex>``, or the newest version of a name. Raises ``unknown_policy``."""
-    digest = digest_of_uri(name_or_digest)
-    row = await connection.fetchrow(_FIND, digest, None if digest else name_or_digest)
-    if row is None:
-        raise Refused("unknown_policy", f"no policy {name_or_digest!r}")
-    return decode_canonical(row["body"], Policy, what="policy"), row["digest"]
-
-
-async def _add(database: Database, policy: Policy, added_by: str) -> str:
     body = canonical(policy)
     digest = sha256_hex(body)
     try:
@@ -51,3 +42,14 @@ async def _add(database: Database, policy: Policy, added_by: str) -> str:
             "conflict", f"policy {policy.name} version {policy.version} exists with other content"
         ) from error
     return digest
+
+
+async def find_policy(connection: Connection, name_or_digest: str) -> tuple[Policy, str]:
+    """A policy by ``sha256:<hex>`` or bare digest, or the newest version of a name.
+
+    Raises ``Refused`` (``unknown_policy``).
+    """
+    row = await connection.fetchrow(_FIND, digest_of_uri(name_or_digest) or name_or_digest, name_or_digest)
+    if row is None:
+        raise Refused("unknown_policy", f"no policy {name_or_digest!r}")
+    return decode_canonical(row["body"], Policy, what="policy"), row["digest"]
