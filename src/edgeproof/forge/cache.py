@@ -25,7 +25,7 @@ from edgeproof.contract.statements import ForgeConfig
 from edgeproof.forge.port import BuiltModel
 from edgeproof.forge.presets import Preset
 
-_ARTIFACT, _RECORD = "artifact", "record.json"
+_ARTIFACT, ENTRY_RECORD = "artifact", "record.json"
 _CHUNK: Final = 1 << 20
 DEFAULT_MAX_BYTES: Final = 8 << 30
 
@@ -102,7 +102,7 @@ class BuildCache:
         """Copy the artifact to ``target`` and tell its record, or None. A damaged entry is dropped."""
         entry = self._root / key
         try:
-            record = msgspec.json.decode((entry / _RECORD).read_bytes(), type=BuildRecord)
+            record = msgspec.json.decode((entry / ENTRY_RECORD).read_bytes(), type=BuildRecord)
             shutil.copyfile(entry / _ARTIFACT, target)
             intact = file_sha256(target) == record.artifact_sha256
         except FileNotFoundError:
@@ -124,7 +124,7 @@ class BuildCache:
             fresh = Path(folder, "entry")
             fresh.mkdir()
             shutil.copyfile(artifact, fresh / _ARTIFACT)
-            (fresh / _RECORD).write_bytes(canonical(record))
+            (fresh / ENTRY_RECORD).write_bytes(canonical(record))
             with contextlib.suppress(OSError):  # another build of the same was faster
                 fresh.rename(self._root / key)
         self._trim(keep=key)

@@ -6,7 +6,8 @@ and members that no input needs are never unpacked at all.
 
 from __future__ import annotations
 
-import io
+import ast
+import operator
 import struct
 import zipfile
 import zlib
@@ -104,11 +105,11 @@ def _header(member: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dty
     length = int.from_bytes(prefix, "little")
     if length > _MAX_HEADER_BYTES:
         raise StageFailed("dataset_unsafe", f"member {name!r} has a header of {length} bytes")
-    text = io.BytesIO(prefix + member.read(length))
-    read = np.lib.format.read_array_header_1_0 if magic[6] == 1 else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran, dtype = read(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        header = ast.literal_eval(member.read(length).decode("utf-8" if magic[6] == 3 else "latin-1").strip())
+        shape, fortran = tuple(map(operator.index, header["shape"])), bool(header["fortran_order"])
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise StageFailed("dataset_invalid", f"member {name!r} has a bad header: {error}") from error
     if dtype.hasobject:
         raise StageFailed("dataset_unsafe", f"array {name!r} holds Python objects, which could run code")
