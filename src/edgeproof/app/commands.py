@@ -1,0 +1,42 @@
+"""Hands each command the use case that it calls, imported on first use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edgeproof.cli.main import cli
+from edgeproof.cli.use_cases import DemoOptions, DoctorReport, RunnerOptions, UpOptions
+
+
+class WiredUseCases:
+    """Each method imports what it needs and nothing before it is called."""
+
+    def __init__(self, token: str | None) -> None:
+        self.token = token
+
+    def up(self, options: UpOptions) -> None:
+        from edgeproof.app.up import run_up
+
+        run_up(options)
+
+    def runner(self, options: RunnerOptions) -> int:
+        from edgeproof.app.runner import run_runner
+
+        return run_runner(options)
+
+    def demo(self, options: DemoOptions) -> int:
+        from edgeproof.app.demo import run_demo
+
+        return run_demo(options)
+
+    def doctor(self, data_dir: Path) -> DoctorReport:
+        from edgeproof.app.doctor import examine
+
+        return examine(data_dir)
+
+
+def run() -> None:
+    # Taken out of the environment before anything is started (DESIGN decision 13).
+    token = os.environ.pop("EDGEPROOF_TOKEN", None)
+    cli(obj=WiredUseCases(token), prog_name="edgeproof")

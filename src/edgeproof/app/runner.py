@@ -1,0 +1,64 @@
+"""``edgeproof runner start``: wires the agent to the HTTP client and to what this machine has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import get_args
+
+from edgeproof.app.child_process import die_with_parent
+from edgeproof.cli.use_cases import RunnerOptions
+from edgeproof.client.address import ServerAddress
+from edgeproof.client.transport import ControlPlaneClient
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.runners import ISOLATION_ORDER, Isolation
+from edgeproof.runner.agent import Agent
+from edgeproof.runner.engines import boot_id, detect_capabilities
+from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.isolation import detect
+from edgeproof.runner.session import Session
+
+
+def run_runner(options: RunnerOptions) -> int:
+    """Returns how many runs were done, after SIGINT or SIGTERM or ``max_runs`` runs."""
+    if options.parent_pid is not None:
+        die_with_parent(options.parent_pid)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return asyncio.run(_run(options))
+
+
+async def _run(options: RunnerOptions) -> int:
+    address = ServerAddress.parse(options.server)
+    if address.pinned_keyid is None:
+        raise Refused(
+            "server_key_mismatch",
+            "name the control plane with its key, URL#sha256:<key>, as `edgeproof up` prints it",
+        )
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    home = RunnerHome(options.home)
+    capabilities = detect_capabilities(await _isolation(options.isolation))
+    ca_file = str(options.ca_file) if options.ca_file else None
+    async with ControlPlaneClient(address, ca_file=ca_file) as client:
+        session = Session(client, home.signing_key(), capabilities, _enrolment_token(options))
+        return await Agent(session, home, boot_id()).serve(stop, max_runs=options.max_runs)
+
+
+async def _isolation(wanted: str | None) -> Isolation:
+    """The level asked for, if this machine has it; else the highest it has."""
+    best = await detect()
+    if wanted is None:
+        return best
+    level = next((one for one in get_args(Isolation) if one == wanted), None)
+    if level is None or ISOLATION_ORDER.index(level) > ISOLATION_ORDER.index(best):
+        raise Refused("isolation_unavailable", f"isolation {wanted!r} is not to be had here, {best!r} is")
+    return ISOLATION_ORDER[ISOLATION_ORDER.index(level)]
+
+
+def _enrolment_token(options: RunnerOptions) -> str | None:
+    if options.token_file is not None and options.token_file.exists():
+        return options.token_file.read_text().strip()
+    return options.token

@@ -1,0 +1,154 @@
+"""The control plane's process: ``python -m edgeproof.app.serve '<json ServeConfig>'``.
+
+One process, one event loop, Granian embedded in it, so that a signal is ours to act on: long polls and
+streams end first, then the listener, and after ``DRAIN_SECONDS`` whatever is left. Nothing that must be
+right depends on this ending being orderly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from edgeproof.app.child_process import die_with_parent
+from edgeproof.app.credentials import ensure_credentials, write_enrolment_token
+from edgeproof.contract.base import Wire
+from edgeproof.http.application import create_app
+from edgeproof.server.control_plane import Settings, open_control_plane
+from edgeproof.server.reap import run_reaper
+
+_log = logging.getLogger(__name__)
+
+DATABASE_VARIABLE: Final = "EDGEPROOF_DATABASE_URL"
+DRAIN_SECONDS: Final = 4.0
+
+
+class ServeConfig(Wire, frozen=True, kw_only=True):
+    """Everything but the database's address, which is a secret and comes in the environment."""
+
+    data_dir: str
+    host: str
+    port: int
+    public_url: str
+    parent_pid: int
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    lease_seconds: float = 90.0
+    heartbeat_seconds: float = 30.0
+
+
+class Ready(Wire, frozen=True, kw_only=True):
+    """Printed on standard output, one line, once requests are answered."""
+
+    url: str
+    server_key: str
+    fingerprint: str
+
+
+async def serve(config: ServeConfig, dsn: str) -> None:
+    data_dir = Path(config.data_dir)
+    settings = Settings(
+        public_url=config.public_url,
+        lease_seconds=config.lease_seconds,
+        heartbeat_seconds=config.heartbeat_seconds,
+    )
+    plane = await open_control_plane(dsn, data_dir / "artifacts", settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    credentials = await ensure_credentials(plane, data_dir)
+    await write_enrolment_token(plane, data_dir, credentials.admin_token)
+    app = InFlight(create_app(plane))
+    server = Server(
+        app,
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        log_enabled=False,
+        ssl_cert=Path(config.tls_cert) if config.tls_cert else None,
+        ssl_key=Path(config.tls_key) if config.tls_key else None,
+    )
+    serving = asyncio.create_task(server.serve())
+    reaping = asyncio.create_task(run_reaper(plane))
+    stopping = asyncio.create_task(stop.wait())
+    await _listening(config.host, config.port)
+    public = plane.keys.signing.public
+    ready = Ready(url=config.public_url, server_key=public.base64, fingerprint=public.fingerprint)
+    print(msgspec.json.encode(ready).decode(), flush=True)  # noqa: T201 - the protocol with the parent
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    plane.stopping.set()
+    await app.drained(DRAIN_SECONDS)
+    server.stop()
+    reaping.cancel()
+    await asyncio.gather(reaping, return_exceptions=True)
+    await plane.close()
+
+
+class InFlight:
+    """Counts requests under way, so that a stop can wait for their answers."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._count += 1
+        self._idle.clear()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._count -= 1
+            if self._count == 0:
+                self._idle.set()
+
+    async def drained(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("%s requests were still under way at the stop", self._count)
+
+
+async def _listening(host: str, port: int) -> None:
+    """Returns once the port takes connections."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+            continue
+        writer.close()
+        return
+
+
+def main() -> None:
+    config = msgspec.json.decode(sys.argv[1], type=ServeConfig)
+    die_with_parent(config.parent_pid)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    dsn = os.environ.pop(DATABASE_VARIABLE)
+    try:
+        asyncio.run(serve(config, dsn))
+    except Exception:
+        _log.exception("the control plane could not run")
+        sys.stderr.flush()
+        os._exit(1)
+    # Granian's own threads must not meet the interpreter's teardown.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Which control plane a command talks to, and as whom.
+
+In this order: ``--server`` / ``EDGEPROOF_SERVER`` with ``--token`` / ``EDGEPROOF_TOKEN``; else the
+credentials that ``edgeproof up`` left in its data folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgeproof.contract.base import Wire
+from edgeproof.contract.errors import Refused
+
+if TYPE_CHECKING:
+    from edgeproof.client.transport import ControlPlaneClient
+
+
+class Credentials(Wire, frozen=True, kw_only=True):
+    """``credentials.json`` of a data folder; ``server_key`` is the raw public key, base64."""
+
+    url: str
+    server_key: str
+    admin_token: str
+    user_token: str
+
+
+class Connection(Wire, frozen=True, kw_only=True):
+    """``server`` is ``URL`` or ``URL#sha256:<key>``."""
+
+    server: str
+    token: str | None
+    server_key: str | None = None
+
+    def client(self, token: str | None = None) -> ControlPlaneClient:
+        from edgeproof.client.transport import ControlPlaneClient
+
+        return ControlPlaneClient(self.server, token=token or self.token)
+
+
+def default_data_dir() -> Path:
+    """``EDGEPROOF_DATA_DIR``, else ``edgeproof`` in the user's data folder (XDG)."""
+    chosen = os.environ.get("EDGEPROOF_DATA_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "edgeproof"
+
+
+def credentials_path(data_dir: Path) -> Path:
+    return data_dir / "credentials.json"
+
+
+def read_credentials(data_dir: Path) -> Credentials | None:
+    try:
+        return msgspec.json.decode(credentials_path(data_dir).read_bytes(), type=Credentials)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def connect(server: str | None, token: str | None, data_dir: Path, *, admin: bool = False) -> Connection:
+    """Raises ``Refused`` (``server_unreachable``) when nothing says where the control plane is."""
+    from edgeproof.contract.envelope import PublicKey
+
+    if server is not None:
+        return Connection(server=server, token=token)
+    known = read_credentials(data_dir)
+    if known is None:
+        raise Refused(
+            "server_unreachable",
+            f"no control plane: start one with `edgeproof up`, or name one with --server "
+            f"(looked in {credentials_path(data_dir)})",
+        )
+    key = PublicKey.from_base64(known.server_key)
+    return Connection(
+        server=f"{known.url}#{key.fingerprint}",
+        token=token or (known.admin_token if admin else known.user_token),
+        server_key=known.server_key,
+    )

@@ -1,0 +1,157 @@
+"""How jobs, progress and decisions look in a terminal. Nothing is computed here but the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from edgeproof.contract.jobs import JobEvent, JobView
+
+COLOURS: Final = {
+    "deployable": "green",
+    "deployable_with_note": "green",
+    "review_required": "yellow",
+    "unknown": "yellow",
+    "blocked": "red",
+}
+
+
+class LiveJob:
+    """One line of progress for one job, fed with its events."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress = progress
+        self._name = name
+        self._task = progress.add_task(escape(name), total=None, detail="queued")
+
+    def on_event(self, event: JobEvent) -> None:
+        data = event.data
+        if event.type == "progress":
+            shown = data.get("progress", data)
+            detail = " ".join(
+                str(part) for part in (data.get("role") or data.get("stage"), shown.get("message")) if part
+            )
+            self._progress.update(
+                self._task,
+                completed=shown.get("completed", 0),
+                total=shown.get("total"),
+                detail=escape(f"{detail} ({shown.get('unit', '')})"),
+            )
+        elif event.type == "status":
+            parts = (data.get("role") or data.get("stage"), data.get("state") or data.get("status"))
+            self._progress.update(
+                self._task,
+                detail=escape(" ".join(str(part) for part in parts if part)),
+                completed=0,
+                total=None,
+            )
+
+    def end(self, job: JobView) -> None:
+        self._progress.update(self._task, completed=1, total=1, detail=job.status)
+
+
+@contextmanager
+def live(console: Console) -> Iterator[Progress]:
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with progress:
+        yield progress
+
+
+def decision_of(job: JobView) -> dict[str, Any]:
+    decision: dict[str, Any] = (job.result or {}).get("deployment_decision", {})
+    return decision
+
+
+def comparison_of(job: JobView) -> dict[str, Any]:
+    """The judged comparison: latency gates, accuracy, agreement."""
+    judgement: dict[str, Any] = (job.result or {}).get("comparison", {}).get("judgement", {})
+    return judgement
+
+
+def print_job(console: Console, job: JobView) -> None:
+    """A job's decision with its reasons, or its error."""
+    console.print(f"job      {escape(job.job_id)}")
+    if job.error is not None:
+        error = job.error
+        console.print(f"[red]{job.status}[/] in {error.stage}: {escape(f'{error.message} [{error.code}]')}")
+        return
+    decision = decision_of(job)
+    if not decision:
+        console.print(f"status   {job.status}")
+        return
+    console.print(f"decision {_coloured(decision['decision'])} ({decision['basis']} evidence)")
+    for reason in decision.get("reasons", ()):
+        console.print(f"  • {escape(reason['rule'])}: {escape(reason['effect'])}")
+        for detail in reason.get("details", ()):
+            console.print(f"      {escape(detail)}")
+    console.print(f"action   {escape(decision['recommended_action'])}")
+    console.print(f"policy   {escape(decision['policy_version'])} sha256:{decision['policy_digest']}")
+
+
+def candidates_table(rows: Sequence[tuple[str, JobView]]) -> Table:
+    """One line a candidate: decision, latency ratio with its interval, accuracy, first reason."""
+    table = Table(title="Candidates against the baseline, on this device", expand=False)
+    for heading in ("candidate", "decision", "p50 ms", "ratio p50 [interval]", "accuracy %", "why"):
+        table.add_column(heading, overflow="fold")
+    for name, job in rows:
+        decision = decision_of(job)
+        table.add_row(
+            escape(name),
+            _coloured(decision.get("decision", job.status)),
+            *_latency(comparison_of(job)),
+            _accuracy(comparison_of(job)),
+            escape(_why(job)),
+        )
+    return table
+
+
+def _coloured(decision: str) -> str:
+    colour = COLOURS.get(decision, "red")
+    return f"[bold {colour}]{escape(decision)}[/]"
+
+
+def _latency(comparison: dict[str, Any]) -> tuple[str, str]:
+    for gate in comparison.get("latency", ()):
+        if gate["metric"] == "p50":
+            low, high = gate["ratio_low"], gate["ratio_high"]
+            interval = f"[{low:.3g}, {high:.3g}]" if low is not None and high is not None else "[unbounded]"
+            return (
+                f"{gate['baseline_ms']:.3g} → {gate['candidate_ms']:.3g}",
+                escape(f"{gate['ratio']:.3g} {interval}"),
+            )
+    return "–", "–"
+
+
+def _accuracy(comparison: dict[str, Any]) -> str:
+    accuracy = comparison.get("accuracy")
+    if not accuracy:
+        return "–"
+    return f"{accuracy['baseline'] * 100:.2f} → {accuracy['candidate'] * 100:.2f}"
+
+
+def _why(job: JobView) -> str:
+    if job.error is not None:
+        return f"{job.error.code}: {job.error.message}"
+    return str(decision_of(job).get("reason", ""))

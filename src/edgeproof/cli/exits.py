@@ -1,0 +1,44 @@
+"""Exit codes (DESIGN decision 21) and the one place where an error becomes one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from edgeproof.contract.errors import EdgeproofError
+from edgeproof.contract.jobs import JobView
+
+DEPLOYABLE: Final = 0
+ERROR: Final = 1
+BLOCKED: Final = 2
+REVIEW: Final = 3
+USAGE: Final = 64
+INTERRUPTED: Final = 130
+
+_DECISIONS: Final = {
+    "deployable": DEPLOYABLE,
+    "deployable_with_note": DEPLOYABLE,
+    "blocked": BLOCKED,
+    "review_required": REVIEW,
+    "unknown": REVIEW,
+}
+
+
+def of_decision(decision: dict[str, Any]) -> int:
+    """0 only on a signed decision; whatever is unsigned is 3 at best."""
+    code = _DECISIONS.get(str(decision.get("decision")), REVIEW)
+    if decision.get("basis") != "signed" and code == DEPLOYABLE:
+        return REVIEW
+    return code
+
+
+def of_job(job: JobView) -> int:
+    """A job without a decision, failed or cancelled, is an error."""
+    if job.status != "completed" or job.result is None:
+        return ERROR
+    return of_decision(job.result.get("deployment_decision", {}))
+
+
+def message(error: EdgeproofError) -> str:
+    lines = [f"error: {error.detail} [{error.code}]"]
+    lines += [f"  {one.path}: {one.message}" for one in error.errors]
+    return "\n".join(lines)

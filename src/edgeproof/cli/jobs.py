@@ -1,0 +1,140 @@
+"""``edgeproof jobs …``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from edgeproof.cli import exits
+from edgeproof.cli.options import connection, json_option, server_options
+from edgeproof.cli.printing import echo_json
+from edgeproof.contract.jobs import JobStatus, JobView
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, watch and cancel jobs."""
+
+
+@jobs.command(name="list")
+@click.option("--status", type=click.Choice(get_args(JobStatus)))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+@click.option("--cursor", help="Continue after an earlier page.")
+@server_options
+@json_option
+@click.pass_context
+def list_(
+    context: click.Context,
+    status: JobStatus | None,
+    limit: int,
+    cursor: str | None,
+    server: str | None,
+    token: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """The newest jobs first."""
+    connected = connection(context, server, token, data_dir)
+
+    async def ask() -> Any:
+        async with connected.client() as client:
+            return await client.jobs(status=status, cursor=cursor, limit=limit)
+
+    page = asyncio.run(ask())
+    if as_json:
+        echo_json(page)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgeproof.cli.display import decision_of
+
+    table = Table("job", "status", "decision", "created", box=None)
+    for job in page.jobs:
+        table.add_row(job.job_id, job.status, decision_of(job).get("decision", "–"), job.created_at)
+    console = Console(highlight=False)
+    console.print(table)
+    if page.next_cursor:
+        console.print(f"more: --cursor {page.next_cursor}")
+
+
+@jobs.command()
+@click.argument("job_id")
+@server_options
+@json_option
+@click.pass_context
+def show(
+    context: click.Context, job_id: str, server: str | None, token: str | None, data_dir: Path, as_json: bool
+) -> None:
+    """One job: its decision with reasons, its runs, or its error."""
+    connected = connection(context, server, token, data_dir)
+
+    async def ask() -> JobView:
+        async with connected.client() as client:
+            return await client.job(job_id)
+
+    _print(asyncio.run(ask()), as_json)
+
+
+@jobs.command()
+@click.argument("job_id")
+@server_options
+@json_option
+@click.pass_context
+def watch(
+    context: click.Context, job_id: str, server: str | None, token: str | None, data_dir: Path, as_json: bool
+) -> int:
+    """Follow a job until it has ended; exits as `analyze` does."""
+    connected = connection(context, server, token, data_dir)
+
+    async def ask() -> JobView:
+        from rich.console import Console
+
+        from edgeproof.cli.analysis import follow
+        from edgeproof.cli.display import LiveJob, live
+
+        async with connected.client() as client:
+            with live(Console(stderr=True)) as progress:
+                return await follow(client, job_id, LiveJob(progress, job_id).on_event)
+
+    job = asyncio.run(ask())
+    _print(job, as_json)
+    return exits.of_job(job)
+
+
+@jobs.command()
+@click.argument("job_id")
+@server_options
+@json_option
+@click.pass_context
+def cancel(
+    context: click.Context, job_id: str, server: str | None, token: str | None, data_dir: Path, as_json: bool
+) -> None:
+    """Ask that a job stop. It is cancelled once none of its runs is leased."""
+    connected = connection(context, server, token, data_dir)
+
+    async def ask() -> JobView:
+        async with connected.client() as client:
+            return await client.cancel(job_id)
+
+    _print(asyncio.run(ask()), as_json)
+
+
+def _print(job: JobView, as_json: bool) -> None:
+    if as_json:
+        echo_json(job)
+        return
+    from rich.console import Console
+
+    from edgeproof.cli.display import print_job
+
+    console = Console(highlight=False, soft_wrap=True)
+    print_job(console, job)
+    for run in job.runs:
+        waiting = f" waiting for {', '.join(run.waiting_for)}" if run.waiting_for else ""
+        console.print(
+            f"run      {run.stage}/{run.role} {run.state} attempt {run.attempt}{waiting}", markup=False
+        )

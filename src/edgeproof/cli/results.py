@@ -1,0 +1,51 @@
+"""What an analysis leaves in a folder: reports, a summary, the evidence and the key to check it by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeproof.cli.analysis import save_evidence, write_whole
+from edgeproof.cli.display import comparison_of, decision_of
+from edgeproof.client.transport import ControlPlaneClient
+from edgeproof.contract.envelope import PublicKey
+from edgeproof.contract.jobs import JobView
+from edgeproof.lab.report import ReportJob, render_html, render_markdown
+from edgeproof.lab.verify import trust_document
+
+
+def summary(candidate: str, job: JobView) -> dict[str, Any]:
+    """One entry of ``summary.json``."""
+    decision, comparison = decision_of(job), comparison_of(job)
+    return {
+        "candidate": candidate,
+        "job_id": job.job_id,
+        "decision": decision.get("decision"),
+        "reasons": decision.get("reasons", []),
+        "latency": comparison.get("latency", []),
+        "accuracy": comparison.get("accuracy"),
+        "error": job.error,
+    }
+
+
+async def write_results(
+    client: ControlPlaneClient, out: Path, jobs: Sequence[tuple[str, JobView]], trust: Path | None = None
+) -> PublicKey:
+    """Writes ``summary.json``, ``report.html``, ``report.md``, ``evidence/``; ``trust.json`` beside or in it.
+
+    Returns the control plane's key, as its ``/health`` tells it.
+    """
+    key = PublicKey.from_base64((await client.health()).server_key)
+    reported = [ReportJob(candidate=name, job=job) for name, job in jobs]
+    for _, job in jobs:
+        if job.status == "completed":
+            await save_evidence(client, job.job_id, out / "evidence")
+    entries = [summary(name, job) for name, job in jobs]
+    write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(entries), indent=2))
+    write_whole(out / "report.html", render_html(reported).encode())
+    write_whole(out / "report.md", render_markdown(reported).encode())
+    write_whole(trust or out / "trust.json", trust_document(key))
+    return key

@@ -1,0 +1,133 @@
+"""``edgeproof runner …``: this machine as a runner, and tokens by which others join."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import msgspec
+
+from edgeproof.cli.options import connection, json_option, server_options
+from edgeproof.cli.use_cases import RunnerOptions, UseCases
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _default_home() -> Path:
+    return Path.home() / ".local" / "share" / "edgeproof-runner"
+
+
+@click.group()
+def runner() -> None:
+    """Run this machine as a runner; enrol others."""
+
+
+@runner.command()
+@click.argument("server", metavar="URL#sha256:KEY")
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=_default_home,
+              show_default="~/.local/share/edgeproof-runner", help="Key, caches and outbox.")  # fmt: skip
+@click.option("--token", help="Enrolment token, needed once.")
+@click.option("--token-file", type=_FILE, help="A file that holds the enrolment token.")
+@click.option("--once", is_flag=True, help="Do one run, then end.")
+@click.option("--max-runs", type=click.IntRange(1), help="Do so many runs, then end.")
+@click.option("--isolation", type=click.Choice(["none", "rlimit", "namespaces"]),
+              help="Exactly this level; default: the highest to be had.")  # fmt: skip
+@click.option("--ca-file", type=_FILE, help="CA certificates, PEM, to trust besides the system's.")
+@click.option("--parent-pid", type=int, hidden=True)
+@click.pass_obj
+def start(
+    use_cases: UseCases,
+    server: str,
+    home: Path,
+    token: str | None,
+    token_file: Path | None,
+    once: bool,
+    max_runs: int | None,
+    isolation: str | None,
+    ca_file: Path | None,
+    parent_pid: int | None,
+) -> None:
+    """Claim runs from a control plane and do them, until Ctrl-C. It dials out only.
+
+    The control plane is named with its key's fingerprint, as `edgeproof up` prints it.
+    """
+    use_cases.runner(
+        RunnerOptions(
+            server=server,
+            home=home,
+            token=token or use_cases.token,
+            token_file=token_file,
+            max_runs=1 if once else max_runs,
+            isolation=isolation,
+            ca_file=ca_file,
+            parent_pid=parent_pid,
+        )
+    )
+
+
+@runner.command()
+@click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--hours", default=1.0, show_default=True, type=click.FloatRange(0.01, 24 * 30))
+@server_options
+@json_option
+@click.pass_context
+def enrol(
+    context: click.Context,
+    uses: int,
+    hours: float,
+    server: str | None,
+    token: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Make an enrolment token for another machine's runner. It is shown once."""
+    connected = connection(context, server, token, data_dir, admin=True)
+
+    async def ask() -> tuple[str, str]:
+        from edgeproof.contract.envelope import PublicKey
+
+        async with connected.client() as client:
+            key = PublicKey.from_base64((await client.health()).server_key)
+            made = await client.create_enrolment_token(uses=uses, ttl_seconds=int(hours * 3600))
+            return f"{client.address.url}#{key.fingerprint}", made
+
+    address, enrolment = asyncio.run(ask())
+    if as_json:
+        click.echo(msgspec.json.encode({"server": address, "token": enrolment}).decode())
+    else:
+        click.echo(f"On the other machine:\n  edgeproof runner start {address} --token {enrolment}")
+
+
+@runner.command(name="list")
+@server_options
+@json_option
+@click.pass_context
+def list_(
+    context: click.Context, server: str | None, token: str | None, data_dir: Path, as_json: bool
+) -> None:
+    """The runners that have registered."""
+    connected = connection(context, server, token, data_dir)
+
+    async def ask() -> tuple[bytes, list[tuple[str, ...]]]:
+        async with connected.client() as client:
+            found = await client.runners()
+            rows: list[tuple[str, ...]] = [
+                (one.runner_id, one.hostname, one.capabilities.device_class,
+                 ", ".join(engine.name for engine in one.capabilities.backends),
+                 one.capabilities.isolation, one.last_seen_at)
+                for one in found.runners
+            ]  # fmt: skip
+            return msgspec.json.encode(found), rows
+
+    encoded, rows = asyncio.run(ask())
+    if as_json:
+        click.echo(encoded.decode())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("runner", "host", "device", "backends", "isolation", "last seen", box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
