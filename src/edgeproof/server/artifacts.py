@@ -116,14 +116,8 @@ async def open_artifact(
     return StoredArtifact(digest, size, plane.artifacts)
 
 
-async def store_bytes(plane: ControlPlane, data: bytes) -> str:
-    """Keep a document of the control plane's own; its digest. It expires unless a job refers to it."""
-    async with plane.database.transaction() as connection:
-        return await keep_bytes(plane, connection, data)
-
-
 async def keep_bytes(plane: ControlPlane, connection: Connection, data: bytes) -> str:
-    """``store_bytes`` inside the caller's transaction, which needs no second connection."""
+    """Keep a document of the control plane's own; its digest. It expires unless a job refers to it."""
 
     async def once() -> AsyncIterator[bytes]:
         yield data

@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, RuntimeConfig
 from edgeproof.domain.runs import Lease, new_lease
 from edgeproof.server.artifacts import (
     expire_artifacts,
-    named_digests,
+    keep_bytes,
     open_artifact,
     put_artifact,
     refer_to_artifact,
-    store_bytes,
 )
 from edgeproof.server.control_plane import ControlPlane, Principal
 
@@ -257,9 +255,9 @@ async def test_only_what_no_job_names_expires(
     control_plane: ControlPlane, user: Principal, tmp_path: Path
 ) -> None:
     await put(control_plane, user)
-    named = await store_bytes(control_plane, b"named by a job")
     job_id = await job_of(control_plane, user)
     async with control_plane.database.transaction() as connection:
+        named = await keep_bytes(control_plane, connection, b"named by a job")
         await refer_to_artifact(connection, job_id, named, "decision")
     assert await expire_artifacts(control_plane) == 0
     assert await expire_all(control_plane) == 1
@@ -289,36 +287,3 @@ async def test_expiry_beside_uploads_never_loses_bytes_that_have_a_row(
         if await control_plane.database.pool.fetchval("SELECT count(*) FROM artifacts"):
             stored = await open_artifact(control_plane, user, DIGEST)
             assert await bytes_of(stored.read()) == DATA
-
-
-def test_a_duets_configuration_names_both_sides_and_the_data_set() -> None:
-    def side(letter: str) -> MeasuredArtifact:
-        artifact, build, source = (letter + number for number in "123")
-        return MeasuredArtifact(
-            artifact=artifact, build=build, source=source, precision="fp32", model_name="model"
-        )
-
-    plan = DuetPlan(
-        looks=(8,),
-        confidence=0.95,
-        gates={"p50": 5.0},
-        blocks=4,
-        calls_per_block=0,
-        settle_calls=1,
-        warmup_calls=1,
-    )
-    config = RuntimeConfig(
-        backend="onnxruntime",
-        target="cpu",
-        threads=1,
-        baseline=side("a"),
-        candidate=side("b"),
-        dataset=None,
-        input_shapes={},
-        batch=None,
-        height=None,
-        width=None,
-        plan=plan,
-        min_isolation="none",
-    )
-    assert named_digests(config) == {"a1", "a2", "a3", "b1", "b2", "b3"}
