@@ -25,7 +25,7 @@ from edgeproof.contract.statements import ForgeConfig
 from edgeproof.forge.port import BuiltModel
 from edgeproof.forge.presets import Preset
 
-_ARTIFACT, ENTRY_RECORD = "artifact", "record.json"
+ENTRY_ARTIFACT, ENTRY_RECORD = "artifact", "record.json"
 _CHUNK: Final = 1 << 20
 DEFAULT_MAX_BYTES: Final = 8 << 30
 
@@ -103,7 +103,7 @@ class BuildCache:
         entry = self._root / key
         try:
             record = msgspec.json.decode((entry / ENTRY_RECORD).read_bytes(), type=BuildRecord)
-            shutil.copyfile(entry / _ARTIFACT, target)
+            shutil.copyfile(entry / ENTRY_ARTIFACT, target)
             intact = file_sha256(target) == record.artifact_sha256
         except FileNotFoundError:
             return None
@@ -123,7 +123,7 @@ class BuildCache:
         with tempfile.TemporaryDirectory(dir=self._root, prefix=".new-") as folder:
             fresh = Path(folder, "entry")
             fresh.mkdir()
-            shutil.copyfile(artifact, fresh / _ARTIFACT)
+            shutil.copyfile(artifact, fresh / ENTRY_ARTIFACT)
             (fresh / ENTRY_RECORD).write_bytes(canonical(record))
             with contextlib.suppress(OSError):  # another build of the same was faster
                 fresh.rename(self._root / key)
@@ -134,7 +134,7 @@ class BuildCache:
         for entry in self._root.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if not entry.name.startswith("."):
-                    entries.append((entry.stat().st_mtime, (entry / _ARTIFACT).stat().st_size, entry))
+                    entries.append((entry.stat().st_mtime, (entry / ENTRY_ARTIFACT).stat().st_size, entry))
         total = sum(size for _, size, _ in entries)
         for _, size, entry in sorted(entries):
             if total <= self._max_bytes:

@@ -37,7 +37,7 @@ def read_calibration(
 ) -> list[dict[str, Array]]:
     """The set cut into batches as the model takes them: ``shapes[name]`` each, in the file's order.
 
-    A remainder smaller than a batch is left out. Raises ``StageFailed``: ``dataset_unsafe`` for a
+    The last batch is filled up from the beginning. Raises ``StageFailed``: ``dataset_unsafe`` for a
     pickle, an object array or more than ``max_bytes`` unpacked; ``dataset_invalid`` for all that does
     not fit the model.
     """
@@ -63,9 +63,14 @@ def _no_archive(path: Path, error: Exception) -> StageFailed:
 def _read_arrays(
     archive: zipfile.ZipFile, types: Mapping[str, np.dtype[Any]], max_bytes: int
 ) -> dict[str, Array]:
-    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    if len(archive.infolist()) > MAX_MEMBERS:
+    infos = archive.infolist()
+    if len(infos) > MAX_MEMBERS:
         raise StageFailed("dataset_unsafe", f"more than {MAX_MEMBERS} members")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+        raise StageFailed("dataset_unsafe", "only stored and deflated members are unpacked")
+    members = {info.filename.removesuffix(".npy"): info for info in infos}
+    if len(members) != len(infos):
+        raise StageFailed("dataset_invalid", "two arrays have the same name")
     absent = [name for name in types if name not in members]
     if absent:
         raise StageFailed(
@@ -119,24 +124,32 @@ def _header(member: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dty
 
 
 def _batches(arrays: dict[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, Array]]:
-    counts: set[int] = set()
+    whole, count = _samples(arrays, shapes)
+    batch = 1 if whole else next((shapes[name][0] for name in arrays), 1)
+    for start in range(0, count, batch):
+        rows = np.arange(start, start + batch) % count
+        yield {name: array[rows[0]] if whole else array[rows] for name, array in arrays.items()}
+
+
+def _samples(arrays: dict[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> tuple[bool, int]:
+    """Whether a sample is a model's whole input, without a batch axis to share; and how many there are."""
+    whole: set[bool] = set()
     for name, array in arrays.items():
         shape = shapes[name]
-        if not shape or array.ndim != len(shape) or array.shape[1:] != shape[1:]:
+        if array.ndim and array.shape[1:] == shape:
+            whole.add(True)
+        elif array.ndim and shape and array.shape[1:] == shape[1:]:
+            whole.add(False)
+        else:
             raise StageFailed(
                 "dataset_invalid",
-                f"array {name!r} is {list(array.shape)}; the model takes samples of {list(shape[1:])}",
+                f"array {name!r} is {list(array.shape)}, which holds no samples for {list(shape)}",
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise StageFailed("dataset_invalid", f"array {name!r} holds NaN or infinity")
-        counts.add(array.shape[0] // shape[0])
+    if len(whole) != 1 or (whole == {False} and len({shapes[name][0] for name in arrays}) != 1):
+        raise StageFailed("dataset_invalid", "the inputs do not share one batch axis")
+    counts = {array.shape[0] for array in arrays.values()}
     if len(counts) != 1 or counts == {0}:
-        raise StageFailed(
-            "dataset_invalid",
-            f"the arrays hold {sorted(counts)} batches; every one needs as many, and at least one",
-        )
-    for index in range(counts.pop()):
-        yield {
-            name: array[index * shapes[name][0] : (index + 1) * shapes[name][0]]
-            for name, array in arrays.items()
-        }
+        raise StageFailed("dataset_invalid", f"the arrays have {sorted(counts)} samples")
+    return whole.pop(), counts.pop()

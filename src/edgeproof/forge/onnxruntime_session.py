@@ -35,6 +35,8 @@ _MESSAGES: Final = (
     ("No space left on device", "disk_full"),
     ("Disk quota exceeded", "disk_full"),
     ("File too large", "disk_full"),
+    # How writing the optimised graph fails: the other cause, 2 GiB, is more than a source can have.
+    ("Protobuf serialization failed", "disk_full"),
     ("is under development and support for this is limited", "unsupported_opset"),
     ("Unsupported model IR version", "unsupported_opset"),
     ("is not a registered function/op", "unsupported_operator"),
