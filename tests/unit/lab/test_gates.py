@@ -1,0 +1,119 @@
+"""Pair values, verdicts and looks from hand-made samples."""
+
+import pytest
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.samples import Block, PairSamples, SideSamples
+from edgeproof.contract.statements import DuetPlan
+from edgeproof.lab.gates import compare_latency, latency_verdict, pair_values, split_confidence
+from edgeproof.lab.looks import decided
+
+PLAN = DuetPlan(
+    looks=(8, 12, 16),
+    confidence=0.95,
+    gates={"p50": 3.0, "p90": 5.0},
+    blocks=2,
+    calls_per_block=3,
+    settle_calls=0,
+    warmup_calls=0,
+)
+EACH = split_confidence(0.95, 3, 2)
+
+
+def side(*blocks: tuple[int, ...], flags: tuple[tuple[str, ...], ...] = ()) -> SideSamples:
+    return SideSamples(
+        load_ns=1,
+        first_ns=1,
+        warmup_ns=(),
+        blocks=tuple(
+            Block(at_ns=0, settle_ns=(), samples_ns=samples, load=0.0, flags=marks)
+            for samples, marks in zip(blocks, flags or ((),) * len(blocks), strict=True)
+        ),
+        peak_rss_bytes=1,
+    )
+
+
+def pair(index: int, ratio: float, base: int = 1_000_000) -> PairSamples:
+    def calls(scale: float) -> tuple[int, ...]:
+        return tuple(int(base * scale * factor) for factor in (0.99, 1.0, 1.01))
+
+    return PairSamples(index=index, first="baseline", baseline=side(calls(1.0)), candidate=side(calls(ratio)))
+
+
+def pairs(count: int, ratio: float, spread: float = 0.001) -> list[PairSamples]:
+    return [pair(index, ratio * (1 + spread * (index - (count - 1) / 2) / count)) for index in range(count)]
+
+
+def test_a_value_is_the_median_over_unflagged_blocks() -> None:
+    one = PairSamples(
+        index=0,
+        first="baseline",
+        baseline=side((10, 20, 30), (40, 50, 60), (9000,), (), flags=((), (), ("load",), ())),
+        candidate=side((5, 5, 5)),
+    )
+    assert pair_values([one], "p50") == [(35, 5)]
+    assert pair_values([one], "p90") == [((28 + 58) / 2, 5)]
+
+
+def test_a_pair_without_a_usable_block_is_left_out() -> None:
+    bad = PairSamples(
+        index=8, first="baseline", baseline=side((1,), flags=(("load",),)), candidate=side((1,))
+    )
+    assert len(pair_values([*pairs(8, 1.0), bad], "p50")) == 8
+    with pytest.raises(Refused, match="no process pair") as caught:
+        compare_latency([bad], "p50", 3.0, EACH)
+    assert caught.value.code == "result_invalid"
+
+
+def test_a_time_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(Refused, match="not a positive time"):
+        compare_latency([*pairs(7, 1.0), pair(7, 1.0, base=0)], "p50", 3.0, EACH)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.9, 1.03, "no_regression"),
+        (1.03, 1.03, "no_regression"),
+        (0.9, 1.03001, "inconclusive"),
+        (1.03, 1.1, "inconclusive"),
+        (1.03001, 1.1, "regression"),
+        (None, None, "inconclusive"),
+    ],
+)
+def test_the_margin_belongs_to_the_inside(low: float | None, high: float | None, verdict: str) -> None:
+    assert latency_verdict(low, high, 3.0) == verdict
+
+
+def test_faster_equal_slower() -> None:
+    faster, equal, slower = (compare_latency(pairs(8, ratio), "p50", 3.0, EACH) for ratio in (0.5, 1.0, 1.1))
+    assert (faster.verdict, faster.improved) == ("no_regression", True)
+    assert (equal.verdict, equal.improved) == ("no_regression", False)
+    assert (slower.verdict, slower.improved) == ("regression", False)
+    assert (faster.baseline_ms, faster.candidate_ms) == (1.0, pytest.approx(0.5, rel=1e-3))
+    assert equal.confidence == 0.991667
+
+
+def test_too_few_pairs_are_inconclusive_with_no_limits() -> None:
+    few = compare_latency(pairs(7, 0.5), "p50", 3.0, EACH)
+    assert (few.ratio_low, few.ratio_high, few.verdict, few.improved) == (None, None, "inconclusive", False)
+
+
+def test_decided_only_at_a_planned_look_and_with_every_gate() -> None:
+    assert decided(pairs(8, 0.5), PLAN) and decided(pairs(12, 1.2), PLAN)
+    assert not decided(pairs(9, 0.5), PLAN)
+    assert not decided(pairs(8, 1.03, spread=0.01), PLAN)
+
+
+def test_an_unknown_gate_is_refused() -> None:
+    plan = DuetPlan(
+        looks=(8,),
+        confidence=0.95,
+        gates={"p99": 5.0},
+        blocks=1,
+        calls_per_block=1,
+        settle_calls=0,
+        warmup_calls=0,
+    )
+    with pytest.raises(Refused, match="p99"):
+        decided(pairs(8, 1.0), plan)
