@@ -80,18 +80,16 @@ class Child:
             await asyncio.get_running_loop().sock_sendall(self._socket, request)
         return await self._answer(type_, on_progress)
 
-    async def stop(self) -> None:
-        """Stop every thread of the process and wait until the kernel says that it is stopped."""
-        os.kill(self.pid, signal.SIGSTOP)
-        while not self._stopped():
-            await asyncio.sleep(0)
+    def stop(self) -> None:
+        """Stop every thread of the process; returns once the kernel says so, microseconds later.
 
-    def _stopped(self) -> bool:
-        pid, status = os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG)
-        if pid and not os.WIFSTOPPED(status):
+        Raises ``StageFailed`` if it ended instead.
+        """
+        os.kill(self.pid, signal.SIGSTOP)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
             self._process.returncode = os.waitstatus_to_exitcode(status)
             raise self._death()
-        return pid != 0
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -25,7 +25,7 @@ _DTYPES: Final = {
     "float": "float32",
     "double": "float64",
     **{name: name for name in ("float16", "int8", "int16", "int32", "int64", "bool")},
-    **{name: name for name in ("uint8", "uint16", "uint32", "uint64", "string")},
+    **{name: name for name in ("uint8", "uint16", "uint32", "uint64")},
 }
 
 # First match wins. The texts are those of ONNX Runtime 1.22 to 1.31; its error codes are too coarse.
@@ -85,7 +85,7 @@ def _tensor(node: Any) -> Tensor:
     dtype = _DTYPES.get(element.group(1)) if element else None
     if dtype is None:
         raise ModelRefused(
-            "unsupported_operator", f"{node.name} has the type {node.type}, not a plain tensor"
+            "unsupported_operator", f"{node.name} has the type {node.type}, not a tensor of numbers"
         )
     return Tensor(node.name, dtype, tuple(node.shape))
 

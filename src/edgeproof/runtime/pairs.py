@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 from typing import Final, Literal
 
 import msgspec
@@ -73,10 +74,9 @@ def block_order(first: Side, blocks: int) -> list[Side]:
 
 
 def calls_for(loaded: Sequence[Loaded]) -> int:
-    """Calls that make a block of about 40 ms, from the later half of the warm-up of both sides."""
-    probe = [value for one in loaded for value in one.warmup_ns[len(one.warmup_ns) // 2 :] or (one.first_ns,)]
-    mean = sum(probe) / len(probe)
-    return min(max(round(BLOCK_NS / max(mean, 1)), FEWEST_CALLS), MOST_CALLS)
+    """Calls that make a block of about 40 ms at the mean of both sides' speeds when warm."""
+    typical = [median(one.warmup_ns[len(one.warmup_ns) // 2 :] or (one.first_ns,)) for one in loaded]
+    return min(max(round(BLOCK_NS / max(fmean(typical), 1)), FEWEST_CALLS), MOST_CALLS)
 
 
 async def play(
@@ -117,7 +117,7 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
         sides = dict(zip(SIDES, running, strict=True))
         await asyncio.gather(*(child.ready() for child in running))
         for child in running:
-            await child.stop()
+            child.stop()
         turns = block_order(first, stage.plan.blocks)
         loaded = {side: await _load(stage, side, sides[side]) for side in turns[:2]}
         if not rhythm.calls:
@@ -127,7 +127,7 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
             child = sides[side]
             child.resume()
             block = await child.ask("block", Measured, settle=stage.plan.settle_calls, calls=rhythm.calls)
-            await child.stop()
+            child.stop()
             measured[side].append(block)
             if rhythm.origin_ns is None:
                 rhythm.origin_ns = block.started_ns
@@ -150,7 +150,7 @@ async def _load(stage: Stage, side: Side, child: Child) -> Loaded:
         feeds=dict(stage.feeds),
         warmup=stage.plan.warmup_calls,
     )
-    await child.stop()
+    child.stop()
     return loaded
 
 

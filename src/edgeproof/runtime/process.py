@@ -57,7 +57,7 @@ class MeasuredModel:
         load_ns = time.perf_counter_ns() - started
         count = min(len(array) for array in arrays.values())
         self._bound = [
-            session.bind({name: np.ascontiguousarray(array[index]) for name, array in arrays.items()})
+            session.bind({name: np.array(array[index], order="C") for name, array in arrays.items()})
             for index in range(count)
         ]
         gc.collect()

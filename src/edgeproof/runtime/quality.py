@@ -53,7 +53,7 @@ def rows(outputs: Sequence[Array], per_call: int) -> Array:
 
 def agreement(baseline: Array, candidate: Array) -> tuple[Array, Array]:
     """Cosine and largest absolute difference per row; a row that is not finite counts as 0 and 0."""
-    finite: Array = np.isfinite(baseline).all(1) & np.isfinite(candidate).all(1)
+    finite = np.asarray(np.isfinite(baseline).all(1) & np.isfinite(candidate).all(1))
     left, right = np.where(finite[:, None], baseline, 0.0), np.where(finite[:, None], candidate, 0.0)
     error = np.minimum(np.abs(left - right).max(1, initial=0.0), np.finfo(np.float64).max)
     scaled = [one / np.maximum(np.abs(one).max(1, initial=0.0), 1e-300)[:, None] for one in (left, right)]

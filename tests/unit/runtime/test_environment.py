@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from edgeproof.contract.canonical import canonical, decode_canonical
+from edgeproof.contract.results import SystemInfo
+from edgeproof.contract.statements import EnvironmentSnapshot
+from edgeproof.runtime import environment
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "granted"),
+    [
+        ("max 100000", None),
+        ("max", None),
+        ("50000 100000", 1),
+        ("250000 100000", 3),
+        ("", None),
+        ("1 0", None),
+    ],
+)
+def test_quota_in_whole_processors(cpu_max: str, granted: int | None) -> None:
+    assert environment.quota(cpu_max) == granted
+
+
+def test_cores_are_among_the_allowed_processors() -> None:
+    assert 1 <= environment.physical_cores() <= len(environment.allowed_processors())
+
+
+def test_a_snapshot_can_be_signed() -> None:
+    taken = environment.snapshot({"engine": "1"})
+    assert decode_canonical(canonical(taken), EnvironmentSnapshot, what="snapshot") == taken
+    assert set(taken.versions) == {"engine", "python", "kernel"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", taken.at)
+
+
+def test_system_facts_can_be_signed() -> None:
+    facts = environment.system_info()
+    assert msgspec.json.decode(canonical(facts), type=SystemInfo) == facts
+    assert facts.memory_bytes > 0
+
+
+def test_boot_id_is_stable() -> None:
+    assert environment.boot_id() == environment.boot_id() != ""

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from edgeproof.runtime.pairs import FEWEST_CALLS, MOST_CALLS, Loaded, block_order, calls_for, first_side
+
+
+def test_blocks_alternate_and_swap() -> None:
+    order = block_order("candidate", 4)
+    assert [one[0] for one in order] == ["c", "b", "b", "c", "c", "b", "b", "c"]
+    assert block_order("baseline", 3).count("baseline") == block_order("baseline", 3).count("candidate") == 3
+
+
+def test_each_two_pairs_begin_with_both_sides() -> None:
+    for seed in range(20):
+        firsts = [first_side(index, seed) for index in range(8)]
+        assert all({firsts[at], firsts[at + 1]} == {"baseline", "candidate"} for at in (0, 2, 4, 6))
+        assert firsts == [first_side(index, seed) for index in range(8)]
+    assert {first_side(0, seed) for seed in range(20)} == {"baseline", "candidate"}
+
+
+def loaded(*warmup_ns: int, first_ns: int = 10**9) -> Loaded:
+    return Loaded(load_ns=1, first_ns=first_ns, warmup_ns=warmup_ns)
+
+
+def test_a_block_takes_about_40_ms() -> None:
+    one_ms = loaded(9_000_000, 1_000_000, 1_000_000)
+    assert calls_for([one_ms, one_ms]) == 40
+    assert calls_for([one_ms, loaded(3_000_000, 3_000_000)]) == 20
+    assert calls_for([loaded(), loaded()]) == FEWEST_CALLS
+    assert calls_for([loaded(1_000), loaded(1_000)]) == MOST_CALLS

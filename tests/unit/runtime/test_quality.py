@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeproof.runtime.quality import agreement, classes, rows
+
+
+def test_agreement_of_rows() -> None:
+    left = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [np.nan, 1.0], [3.0, 4.0]])
+    right = np.array([[0.0, 2.0], [2.0, 2.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [-3.0, -4.0]])
+    cosine, error = agreement(left, right)
+    assert cosine == pytest.approx([0.0, 1.0, 1.0, 0.0, 0.0, -1.0])
+    assert error == pytest.approx([2.0, 1.0, 0.0, 1.0, 0.0, 8.0])
+
+
+def test_agreement_of_extreme_values_stays_finite() -> None:
+    big = np.finfo(np.float64).max
+    with np.errstate(over="ignore"):
+        cosine, error = agreement(
+            np.array([[big, big], [1e-320, 0.0]]), np.array([[-big, -big], [1e-320, 0.0]])
+        )
+    assert np.isfinite(cosine).all()
+    assert np.isfinite(error).all()
+    assert cosine[0] == pytest.approx(-1.0)
+
+
+def test_rows_lay_float_outputs_side_by_side() -> None:
+    scores, boxes = np.ones((2, 3), np.float16), np.full((2, 2, 2), 5.0, np.float32)
+    names = np.zeros((2, 1), np.int64)
+    assert rows([scores, names, boxes], 2).tolist() == [[1.0] * 3 + [5.0] * 4] * 2
+    assert rows([names], 2).tolist() == [[0.0], [0.0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [((2, 3), 3), ((2, 1), None), ((1, 3), None), ((2, 3, 4), None), ((2,), None)]
+)
+def test_only_one_score_per_class_is_a_classification(shape: tuple[int, ...], count: int | None) -> None:
+    assert classes(np.zeros(shape), 2) == count
