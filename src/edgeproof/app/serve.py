@@ -138,7 +138,7 @@ def main() -> None:
     config = msgspec.json.decode(sys.argv[1], type=ServeConfig)
     die_with_parent(config.parent_pid)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     dsn = os.environ.pop(DATABASE_VARIABLE)
     try:
         asyncio.run(serve(config, dsn))

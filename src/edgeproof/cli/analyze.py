@@ -109,7 +109,6 @@ async def _analyze(connected: Any, analysis: Any, out: Path | None, detach: bool
     from edgeproof.cli.analysis import follow, submit
     from edgeproof.cli.display import LiveJob, live, print_job
     from edgeproof.cli.printing import echo_json
-    from edgeproof.cli.results import write_results
 
     progress_console = Console(stderr=True)
     async with connected.client() as client:
@@ -119,6 +118,8 @@ async def _analyze(connected: Any, analysis: Any, out: Path | None, detach: bool
                 line = LiveJob(progress, analysis.model.name)
                 job = await follow(client, job.job_id, line.on_event)
         if out is not None and job.status == "completed":
+            from edgeproof.cli.results import write_results
+
             await write_results(client, out, [(analysis.model.stem, job)])
     if as_json:
         echo_json(job)
