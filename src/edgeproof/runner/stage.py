@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,15 +103,14 @@ def _work(task: Task, report: Callable[[Progress], None]) -> Outcome:
 def _forge(
     config: ForgeConfig, inputs: dict[str, Path], cache: str | None, report: Callable[[Progress], None]
 ) -> Outcome:
+    from edgeproof.forge.build import ForgeInputs, build
     from edgeproof.forge.cache import BuildCache
-    from edgeproof.runner.engines import load_toolchain
 
-    toolchain = load_toolchain(config.backend)
-    done = toolchain.build(
+    done = build(
         config,
-        toolchain.inputs(source=inputs["source"], calibration=inputs.get("calibration")),
+        ForgeInputs(source=inputs["source"], calibration=inputs.get("calibration")),
         Path.cwd(),
-        BuildCache(Path(cache)) if cache else None,
+        BuildCache(Path(cache).resolve()) if cache else None,
         now=lambda: datetime.now(UTC),
         on_progress=report,
     )
@@ -175,4 +173,4 @@ def _progress_to(stream: object) -> Callable[[Progress], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
