@@ -1,0 +1,113 @@
+"""Labels and conditions of a comparison, on results taken from real evidence."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from edgeproof.contract.comparison import Comparison, Overall
+from edgeproof.contract.results import RuntimeResult
+from edgeproof.contract.samples import PairSamples, SideSamples
+from edgeproof.lab.compare import AccuracyFact, LatencyFact, compare, comparison_mode, overall
+from edgeproof.lab.dossier import Dossier, assemble
+from edgeproof.testing.evidence import Scene, make_evidence
+
+GOOD = Scene(images=1000)
+
+
+def dossier_of(scene: Scene) -> Dossier:
+    made = make_evidence(scene)
+    return assemble(made.documents, made.evidence, made.control_plane.public)
+
+
+def compared(
+    scene: Scene = GOOD,
+    candidate: RuntimeResult | None = None,
+    pairs: tuple[PairSamples, ...] | None = None,
+) -> Comparison:
+    dossier = dossier_of(scene)
+    measured = dossier.measurement.predicate
+    return compare(
+        measured.baseline,
+        candidate or measured.candidate,
+        pairs or dossier.samples.pairs,
+        dossier.quality,
+        dossier.policy,
+    )
+
+
+def test_the_keys_and_the_pair() -> None:
+    told = compared()
+    assert told.compare_key == "digits__b1__h8w8__int8__t1"
+    assert told.backend_key == "onnxruntime__cpu"
+    assert (told.comparison_mode, told.precision_pair) == ("cross_precision", "fp32_vs_int8")
+    assert (told.pairs, told.look, told.shape_match, told.system_match, told.notes) == (8, 1, True, True, ())
+    assert [gate.metric for gate in told.latency] == ["p50", "p90"]
+
+
+@pytest.mark.parametrize(("pairs", "look"), [(8, 1), (12, 2), (16, 3)])
+def test_the_look_follows_the_number_of_pairs(pairs: int, look: int) -> None:
+    assert compared(replace(GOOD, pairs=pairs)).look == look
+
+
+def test_equal_precisions_whatever_their_spelling_are_the_same() -> None:
+    assert comparison_mode("FP16", "fp16") == "same_precision"
+    assert comparison_mode("fp32", "fp16") == "cross_precision"
+
+
+@pytest.mark.parametrize(
+    ("latency", "accuracy", "same", "cross"),
+    [
+        ("improved", "no_regression", "improvement", "tradeoff_faster"),
+        ("improved", "unmeasured", "improvement", "tradeoff_faster"),
+        ("no_regression", "no_regression", "neutral", "tradeoff_neutral"),
+        ("no_regression", "improved", "improvement", "tradeoff_neutral"),
+        ("regression", "improved", "regression", "tradeoff_slower"),
+        ("regression", "regression", "regression", "tradeoff_slower"),
+        ("improved", "regression", "regression", "regression"),
+        ("inconclusive", "regression", "regression", "regression"),
+        ("inconclusive", "improved", "inconclusive", "inconclusive"),
+        ("improved", "inconclusive", "inconclusive", "inconclusive"),
+    ],
+)
+def test_overall(latency: LatencyFact, accuracy: AccuracyFact, same: Overall, cross: Overall) -> None:
+    assert overall("same_precision", True, latency, accuracy) == same
+    assert overall("cross_precision", True, latency, accuracy) == cross
+    assert overall("same_precision", False, latency, accuracy) == "mismatch"
+
+
+def test_another_shape_is_a_mismatch() -> None:
+    candidate = dossier_of(GOOD).measurement.predicate.candidate
+    told = compared(candidate=msgspec.structs.replace(candidate, input_shapes={"image": (1, 1, 16, 16)}))
+    assert (told.shape_match, told.overall) == (False, "mismatch")
+
+
+def test_another_system_or_condition_is_named_but_never_a_regression() -> None:
+    candidate = dossier_of(GOOD).measurement.predicate.candidate
+    told = compared(
+        candidate=msgspec.structs.replace(
+            candidate,
+            system=msgspec.structs.replace(candidate.system, cpu_model="other"),
+            run_config=msgspec.structs.replace(candidate.run_config, threads=4, runs=77),
+        )
+    )
+    assert not told.system_match
+    assert told.overall == "tradeoff_faster"
+    assert told.notes == (
+        "conditions differ: cpu_model invented against other",
+        "conditions differ: threads 1 against 4",
+    )
+
+
+def test_pairs_without_a_usable_block_are_left_out_and_said() -> None:
+    pairs = dossier_of(GOOD).samples.pairs
+
+    def flagged(side: SideSamples) -> SideSamples:
+        blocks = tuple(msgspec.structs.replace(block, flags=("load",)) for block in side.blocks)
+        return msgspec.structs.replace(side, blocks=blocks)
+
+    last = msgspec.structs.replace(pairs[-1], candidate=flagged(pairs[-1].candidate))
+    told = compared(pairs=(*pairs[:-1], last))
+    assert told.notes == ("1 of 8 process pairs had no usable block and are left out",)
+    assert told.latency[0].verdict == "inconclusive" and told.latency[0].ratio_low is None
+    assert told.overall == "inconclusive"

@@ -1,0 +1,190 @@
+"""Each guard rule on its own, and what they come to together."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgeproof.contract.comparison import GuardEvidence
+from edgeproof.lab.compare import compare
+from edgeproof.lab.dossier import assemble
+from edgeproof.lab.guard import analyse, conclude, guard_case
+from edgeproof.lab.guard_rules import (
+    GuardCase,
+    Severity,
+    Status,
+    accuracy_drop,
+    latency_regression,
+    non_finite_output,
+    output_disagreement,
+    provenance_mismatch,
+)
+from edgeproof.testing.evidence import Scene, make_evidence
+
+
+def case_of(scene: Scene | None = None) -> GuardCase:
+    made = make_evidence(scene or Scene(images=1000))
+    dossier = assemble(made.documents, made.evidence, made.control_plane.public)
+    measured = dossier.measurement.predicate
+    results = (measured.baseline, measured.candidate)
+    comparison = compare(*results, dossier.samples.pairs, dossier.quality, dossier.policy)
+    manifests = tuple(
+        build.predicate.buildDefinition.internalParameters.manifest
+        for build in (dossier.baseline_build, dossier.candidate_build)
+    )
+    return guard_case((manifests[0], manifests[1]), results, dossier.quality, comparison, dossier.policy)
+
+
+def with_candidate(case: GuardCase, **changes: Any) -> GuardCase:
+    """The case with a field of the candidate's runtime result, or of its ``extra``, changed."""
+    side = case.sides["candidate"]
+    result = side.result
+    if "extra" in changes:
+        changes["extra"] = msgspec.structs.replace(result.extra, **changes["extra"])
+    changed = replace(side, result=msgspec.structs.replace(result, **changes))
+    return replace(case, sides={**case.sides, "candidate": changed})
+
+
+def objections(items: Iterator[GuardEvidence]) -> list[tuple[str, str, str]]:
+    return [
+        (item.metric_name, item.status, item.severity)
+        for item in items
+        if item.status not in ("passed", "skipped")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "severity"),
+    [
+        ({"extra": {"runtime_artifact_sha256": "0" * 64}}, "artifact_sha256", "high"),
+        ({"extra": {"source_model_sha256": "0" * 64}}, "source_model_sha256", "high"),
+        ({"backend": "tensorrt"}, "backend", "medium"),
+        ({"target": "cuda"}, "target", "medium"),
+        ({"precision": "fp16"}, "precision", "medium"),
+        ({"batch": 4}, "batch", "medium"),
+        ({"width": 16}, "width", "medium"),
+        ({"input_shapes": {"image": (1, 1, 8, 9)}}, "input_shapes.image", "medium"),
+    ],
+)
+def test_what_ran_must_be_what_was_built(changes: dict[str, object], field: str, severity: str) -> None:
+    case = with_candidate(case_of(), **changes)
+    assert objections(provenance_mismatch(case)) == [(f"candidate.{field}", "failed", severity)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"backend": "OnnxRuntime"}, {"batch": None}, {"input_shapes": {"image": (1, 1, 8, 8), "x": (2,)}}],
+)
+def test_nothing_that_fits_is_a_mismatch(changes: dict[str, object]) -> None:
+    assert objections(provenance_mismatch(with_candidate(case_of(), **changes))) == []
+
+
+def test_one_non_finite_sample_of_the_candidate_is_critical() -> None:
+    case = case_of(Scene(candidate_nonfinite=1))
+    assert objections(non_finite_output(case)) == [("candidate.non_finite_samples", "failed", "critical")]
+    baseline = replace(case.sides["baseline"], nonfinite=2)
+    case = replace(case, sides={"baseline": baseline, "candidate": replace(baseline, nonfinite=0)})
+    assert objections(non_finite_output(case)) == [("baseline.non_finite_samples", "warning", "medium")]
+
+
+@pytest.mark.parametrize(
+    ("images", "candidate", "status", "severity"),
+    [
+        (1000, 0.98, "passed", "low"),
+        (1000, 0.975, "passed", "low"),
+        (1000, 0.965, "warning", "medium"),
+        (1000, 0.92, "failed", "high"),
+        (1000, 1.0, "passed", "low"),
+        (16, 0.9, "warning", "medium"),  # one sample of 16 is 6 points, and chance
+    ],
+)
+def test_an_accuracy_drop_fails_only_if_it_is_not_chance(
+    images: int, candidate: float, status: str, severity: str
+) -> None:
+    (item,) = accuracy_drop(case_of(Scene(images=images, accuracy=(0.98, candidate))))
+    assert (item.status, item.severity) == (status, severity)
+
+
+def test_without_labels_outputs_are_compared_and_with_labels_they_are_not() -> None:
+    (unlabelled,) = accuracy_drop(case_of(Scene(accuracy=None)))
+    (labelled,) = output_disagreement(case_of(Scene(accuracy=(0.5, 0.98))))
+    assert unlabelled.status == labelled.status == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("share", "source", "status"),
+    [
+        (0.049, "dataset", "passed"),
+        (0.05, "dataset", "warning"),
+        (0.25, "dataset", "failed"),
+        (0.25, "random", "warning"),
+        (None, "dataset", "skipped"),
+    ],
+)
+def test_disagreement_on_random_inputs_only_warns(share: float | None, source: str, status: str) -> None:
+    case = case_of(Scene(accuracy=None))
+    config = msgspec.structs.replace(case.sides["candidate"].result.run_config, input_source=source)
+    case = replace(with_candidate(case, run_config=config), disagreeing=share)
+    (item,) = output_disagreement(case)
+    assert item.status == status
+
+
+def test_disagreement_is_counted_by_class() -> None:
+    case = case_of(Scene(accuracy=(0.98, 0.90), images=1000))
+    assert case.disagreeing == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(("ratio", "found"), [(0.5, 0), (1.05, 0), (1.3, 2)])
+def test_only_a_large_slowdown_warns(ratio: float, found: int) -> None:
+    told = objections(latency_regression(case_of(Scene(ratio=ratio))))
+    assert told == [("p50", "warning", "medium"), ("p90", "warning", "medium")][:found]
+
+
+def item(status: Status, severity: Severity) -> GuardEvidence:
+    return GuardEvidence(
+        type="accuracy_drop",
+        metric_name="m",
+        observed_value=None,
+        baseline_value=None,
+        threshold=None,
+        severity=severity,
+        status=status,
+        explanation=f"{status} {severity}",
+        why_it_matters="",
+        recommendation="look",
+    )
+
+
+@pytest.mark.parametrize(
+    ("items", "status", "verdict"),
+    [
+        ([], "ok", "pass"),
+        ([("passed", "low"), ("skipped", "low")], "ok", "pass"),
+        ([("warning", "critical")], "warning", "suspicious"),
+        ([("failed", "low")], "warning", "suspicious"),
+        ([("failed", "medium"), ("warning", "high")], "warning", "review_required"),
+        ([("failed", "medium"), ("failed", "high")], "error", "blocked"),
+        ([("failed", "critical")], "error", "blocked"),
+    ],
+)
+def test_what_the_items_come_to(items: list[tuple[Status, Severity]], status: str, verdict: str) -> None:
+    told = conclude([item(*one) for one in items])
+    assert (told.status, told.guard_verdict) == (status, verdict)
+    assert (told.recommendations != ()) == (verdict != "pass") == (told.suspected_causes != ())
+
+
+def test_the_gravest_item_is_the_primary_reason() -> None:
+    told = conclude([item("warning", "high"), item("failed", "medium"), item("failed", "critical")])
+    assert (told.primary_reason, told.severity) == ("failed critical", "critical")
+
+
+def test_a_rule_that_crashes_leaves_the_guard_skipped() -> None:
+    def crashes(case: GuardCase) -> Iterator[GuardEvidence]:
+        yield from ()
+        raise KeyError(case.samples)
+
+    told = analyse(case_of(), (non_finite_output, crashes))
+    assert (told.status, told.guard_verdict, told.evidence) == ("skipped", "skipped", ())
+    assert told.primary_reason == "The guard could not be evaluated: KeyError."
