@@ -1,0 +1,173 @@
+"""The fence: whoever lost a lease can write nothing any more, and an outcome is stored once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from edgeproof.contract.envelope import SigningKey
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import Progress
+from edgeproof.contract.runners import FailRequest, HeartbeatRequest
+from edgeproof.domain.runs import Lease
+from edgeproof.server.artifacts import open_artifact, put_artifact
+from edgeproof.server.finish import fail
+from edgeproof.server.heartbeat import heartbeat
+from edgeproof.server.reap import Patience, reap
+from edgeproof.testing.answers import answer
+
+
+async def code(awaitable: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        await awaitable
+    return refused.value.code
+
+
+def lease_of(claimed: Any) -> Lease:
+    return Lease(claimed.attempt, claimed.lease_token)
+
+
+async def reap_now(yard: Any) -> int:
+    """Reap without patience: a reaper that has waited its first lease."""
+    patience = Patience(timedelta(0))
+    return await reap(yard.plane, patience)
+
+
+async def bytes_of(data: bytes) -> Any:
+    yield data
+
+
+async def beat(yard: Any, worker: Any, claimed: Any, lease: Lease | None = None) -> Any:
+    return await heartbeat(
+        yard.plane, worker.principal, claimed.run_id, lease or lease_of(claimed), HeartbeatRequest()
+    )
+
+
+async def lost_and_claimed_again(yard: Any) -> tuple[Any, Any]:
+    """The same run: one's lease was reaped, two holds the next."""
+    await yard.analyze()
+    other = await yard.two.take()
+    first = await yard.one.take()
+    await yard.expire(first.run_id)
+    assert await reap_now(yard) == 1
+    again = await yard.two.take()
+    assert again.run_id == first.run_id
+    assert again.attempt == first.attempt + 1
+    await yard.two.work(other)
+    return first, again
+
+
+async def everything_that_writes(yard: Any, claimed: Any, lease: Lease, worker: Any) -> list[str]:
+    made = worker.answer(claimed)
+    digest = hashlib.sha256(made.uploads[0]).hexdigest()
+    request = FailRequest(code="build_failed", message="", fault="user", retryable=False)
+    args = (yard.plane, worker.principal)
+    return [
+        await code(beat(yard, worker, claimed, lease)),
+        await code(worker.submit(claimed, made.envelope, lease)),
+        await code(fail(*args, claimed.run_id, lease, request)),
+        await code(
+            put_artifact(*args, digest, bytes_of(made.uploads[0]), run_id=claimed.run_id, lease=lease)
+        ),
+        await code(open_artifact(*args, yard.model, run_id=claimed.run_id, lease=lease)),
+    ]
+
+
+async def test_a_lost_lease_writes_nothing(yard: Any) -> None:
+    first, again = await lost_and_claimed_again(yard)
+    assert set(await everything_that_writes(yard, first, lease_of(first), yard.one)) == {"stale_lease"}
+    assert (await yard.two.work(again)).state == "COMPLETE"
+    assert set(await everything_that_writes(yard, first, lease_of(first), yard.one)) == {"stale_lease"}
+
+
+async def test_a_reaped_lease_writes_nothing_though_nobody_claimed_again(yard: Any) -> None:
+    await yard.analyze()
+    first = await yard.one.take()
+    await yard.expire(first.run_id)
+    assert await reap_now(yard) == 1
+    assert set(await everything_that_writes(yard, first, lease_of(first), yard.one)) == {"stale_lease"}
+
+
+async def test_every_part_of_the_lease_is_fenced(yard: Any) -> None:
+    first, again = await lost_and_claimed_again(yard)
+    mixed = [
+        (Lease(first.attempt, again.lease_token), yard.two),
+        (Lease(again.attempt, first.lease_token), yard.two),
+        (lease_of(again), yard.one),
+    ]
+    for lease, worker in mixed:
+        assert await code(beat(yard, worker, again, lease)) == "stale_lease"
+        made = yard.two.answer(again)
+        assert await code(worker.submit(again, made.envelope, lease)) == "stale_lease"
+    assert not (await beat(yard, yard.two, again)).cancel_requested
+
+
+async def test_a_heartbeat_under_an_expired_lease_is_refused_a_submit_is_not(yard: Any) -> None:
+    await yard.analyze()
+    claimed = await yard.one.take()
+    made = yard.one.answer(claimed)
+    await yard.one.upload(claimed, made)
+    await yard.expire(claimed.run_id)
+    assert await code(beat(yard, yard.one, claimed)) == "stale_lease"
+    assert (await yard.one.submit(claimed, made.envelope)).state == "COMPLETE"
+
+
+async def test_a_heartbeat_extends_the_lease_and_tells_progress_once(yard: Any) -> None:
+    job = await yard.analyze()
+    claimed = await yard.one.take()
+    request = HeartbeatRequest(progress=Progress(completed=1, total=4, unit="blocks"))
+    args = (yard.plane, yard.one.principal, claimed.run_id, lease_of(claimed), request)
+    answers = [await heartbeat(*args) for _ in range(2)]
+    assert claimed.lease_expires_at < answers[0].lease_expires_at < answers[1].lease_expires_at
+    told = "SELECT data FROM job_events WHERE job_id = $1 AND type = 'progress'"
+    rows = await yard.plane.database.pool.fetch(told, job.job_id)
+    assert [row["data"]["completed"] for row in rows] == [1]
+    shown = next(run for run in (await yard.job(job.job_id)).runs if run.run_id == claimed.run_id)
+    assert shown.progress == request.progress
+    started = "SELECT started_at FROM run_queue WHERE run_id = $1"
+    assert await yard.plane.database.pool.fetchval(started, claimed.run_id) is not None
+
+
+async def test_the_same_submission_again_gives_the_same_answer_another_is_refused(yard: Any) -> None:
+    await yard.analyze()
+    claimed = await yard.one.take()
+    made, other = yard.one.answer(claimed), yard.one.answer(claimed, nonce=1)
+    await yard.one.upload(claimed, made)
+    first = await yard.one.submit(claimed, made.envelope)
+    assert await yard.one.submit(claimed, made.envelope) == first
+    assert await code(yard.one.submit(claimed, other.envelope)) == "different_outcome"
+    request = FailRequest(code="build_failed", message="", fault="user", retryable=False)
+    failing = fail(yard.plane, yard.one.principal, claimed.run_id, lease_of(claimed), request)
+    assert await code(failing) == "different_outcome"
+
+
+async def test_two_different_submissions_at_once_store_one(yard: Any) -> None:
+    await yard.analyze()
+    claimed = await yard.one.take()
+    answers = [yard.one.answer(claimed, nonce=nonce) for nonce in range(6)]
+    await yard.one.upload(claimed, answers[0])
+    results = await asyncio.gather(
+        *(yard.one.submit(claimed, one.envelope) for one in answers), return_exceptions=True
+    )
+    refused = [one for one in results if isinstance(one, Refused)]
+    assert [one.code for one in refused] == ["different_outcome"] * 5
+    assert len(results) - len(refused) == 1
+
+
+async def test_a_result_is_refused_unless_signed_complete_and_made_for_this_lease(yard: Any) -> None:
+    await yard.analyze()
+    one, two = await yard.one.take(), await yard.two.take()
+    made = yard.one.answer(one)
+    assert await code(yard.one.submit(one, made.envelope)) == "artifact_missing"
+    forged = answer(one.job_spec.encode(), SigningKey.generate())
+    assert await code(yard.one.submit(one, forged.envelope)) == "key_unknown"
+    borrowed = answer(two.job_spec.encode(), yard.one.key)
+    assert await code(yard.one.submit(one, borrowed.envelope)) == "result_invalid"
+    assert await code(yard.one.submit(one, made.envelope + b" ")) == "statement_invalid"
+    assert await code(yard.one.submit(one, one.job_spec.encode())) == "key_unknown"
+    await yard.one.upload(one, made)
+    assert (await yard.one.submit(one, made.envelope)).state == "COMPLETE"
