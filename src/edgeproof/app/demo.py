@@ -47,7 +47,7 @@ def candidates(example: Path) -> list[tuple[str, Analysis]]:
             model=model,
             calibration=example / calibration,
             dataset=test,
-            options={"preset": "int8_static", "threads": 1},
+            options={"preset": "int8_static", "batch": 1, "threads": 1},
         )
 
     return [
@@ -59,7 +59,7 @@ def candidates(example: Path) -> list[tuple[str, Analysis]]:
                 model=example / "digits-deeper.onnx",
                 baseline=model,
                 dataset=test,
-                options={"preset": "source", "threads": 1},
+                options={"preset": "source", "batch": 1, "threads": 1},
             ),
         ),
     ]
