@@ -52,8 +52,8 @@ class RawSamples(Signed, frozen=True, kw_only=True):
 
 
 class SideQuality(Signed, frozen=True, kw_only=True):
-    """Per sample: arg-max class (None where the output is not one score per class), and a count of
-    samples with a NaN or infinite output."""
+    """Per sample: arg-max class (None where the output is not one score per class; -1 where it is not
+    finite), and a count of samples with a NaN or infinite output."""
 
     predictions: tuple[int, ...] | None
     nonfinite: int
