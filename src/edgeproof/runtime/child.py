@@ -1,8 +1,8 @@
 """The parent's side of a measuring process: start, ask, stop, resume, kill.
 
 The process runs in an interpreter of its own (``exec``, never ``fork``), isolated (``-I``), with an empty
-environment, in the workspace; it dies with us. It is not a sandbox: limits and namespaces are those that
-we run under ourselves.
+environment, in the workspace. It is not a sandbox: limits and namespaces are those that we run under
+ourselves. On Linux it dies with the thread that started it, so that must be one that lives to the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
@@ -50,18 +50,27 @@ class Child:
         self._buffer = bytearray()
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
-        with theirs, self._log.open("wb") as log:
-            arguments = [str(theirs.fileno()), str(os.getpid()), backend]
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-X", "utf8", "-m", module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=workspace,
-                env={**_ENVIRONMENT, "HOME": str(workspace), "TMPDIR": str(workspace)},
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        try:
+            with theirs, self._log.open("wb") as log:
+                self._process = self._start(module, backend, workspace, theirs.fileno(), log)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    @staticmethod
+    def _start(
+        module: str, backend: str, workspace: Path, channel: int, log: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-X", "utf8", "-m", module, str(channel), str(os.getpid()), backend],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=workspace,
+            env={**_ENVIRONMENT, "HOME": str(workspace), "TMPDIR": str(workspace)},
+            pass_fds=[channel],
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -130,7 +139,7 @@ class Child:
                     "result_invalid", f"{self._label}: the answer is too large", fault="backend"
                 )
             try:
-                data = await loop.sock_recv(self._socket, 1 << 20)
+                data = await loop.sock_recv(self._socket, 1 << 16)
             except ConnectionError:
                 data = b""
             if not data:
