@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,11 @@ _MESSAGES: Final = (
     ("No opset import for domain", "unsupported_operator"),
     ("Could not find an implementation for", "unsupported_operator"),
     ("NOT_IMPLEMENTED", "unsupported_operator"),
+)
+
+#: Paths of this machine, and of the one that ONNX Runtime was compiled on, with a C++ signature.
+_NOISE: Final = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : |Load model from .*? failed: ?|/onnxruntime_src/\S+ .*?\) (?=[A-Z])"
 )
 
 _NUMPY_TYPES: Final = {
@@ -102,7 +108,7 @@ def numpy_type(onnx_type: str, name: str) -> type[np.generic]:
 
 def failure(error: Exception, otherwise: str) -> StageFailed:
     """What ONNX Runtime, or one of its tools, meant."""
-    text = " ".join(str(error).split())
+    text = _NOISE.sub("", " ".join(str(error).split()))
     code = next((code for part, code in _MESSAGES if part in text), otherwise)
     fault: Fault = "device" if code == "disk_full" else "user"
     return StageFailed(code, text[:500] or type(error).__name__, fault=fault)
