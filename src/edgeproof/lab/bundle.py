@@ -79,7 +79,6 @@ def response_bundle(
 def _judgement(dossier: Dossier, statement: DecisionEnvelopeStatement) -> dict[str, Any]:
     comparison, decision = statement.predicate.comparison, statement.predicate.deployment_decision
     unlike = list(_run_config_diff(dossier))
-    accuracy = comparison.accuracy
     return {
         "overall": comparison.overall,
         "shape_match": comparison.shape_match,
@@ -89,9 +88,10 @@ def _judgement(dossier: Dossier, statement: DecisionEnvelopeStatement) -> dict[s
         "run_config_mismatch_fields": unlike,
         "comparison_mode": comparison.comparison_mode,
         "precision_pair": comparison.precision_pair,
-        "latency": {gate.metric: gate.verdict for gate in comparison.latency},
-        "accuracy": accuracy.verdict if accuracy else None,
-        "accuracy_present": accuracy is not None,
+        "latency": _plain(comparison.latency),
+        "accuracy": _plain(comparison.accuracy),
+        "accuracy_present": comparison.accuracy is not None,
+        "agreement": _plain(comparison.agreement),
         "thresholds": {
             "latency_margin_pct": {gate.metric: gate.margin_pct for gate in dossier.policy.latency.gates},
             "accuracy_margin_pp": dossier.policy.accuracy.margin_pp,

@@ -1,0 +1,200 @@
+"""The report: completed jobs in, one self-contained HTML page or Markdown for a pull request out.
+
+It shows what the jobs' results say and judges nothing. The page needs no network and runs no script.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from edgeproof.contract.comparison import Comparison, DeploymentDecision, GuardAnalysis, GuardEvidence
+from edgeproof.contract.envelope import PublicKey
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobView
+from edgeproof.contract.results import ForgeManifest, RuntimeResult
+from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceRef
+from edgeproof.lab.plots import IntervalPlot, interval_plot
+from edgeproof.lab.rendered import template
+
+WITH_INTERVAL: Final = "with interval"
+WITHOUT_INTERVAL: Final = "no interval"
+
+
+@dataclass(frozen=True)
+class ReportJob:
+    """A job and the name that its user gave the candidate."""
+
+    candidate: str
+    job: JobView
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of both sides. ``change`` is relative, where that means anything; ``kind`` certainty."""
+
+    name: str
+    baseline: float
+    candidate: float
+    unit: str
+    kind: str = ""
+
+    @property
+    def change(self) -> float | None:
+        return self.candidate / self.baseline - 1 if self.baseline > 0 else None
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that a template shows of one completed job. Figures are ``measured``, or what else it says."""
+
+    name: str
+    job_id: str
+    decision: DeploymentDecision
+    comparison: Comparison
+    guard: GuardAnalysis | None
+    objections: tuple[GuardEvidence, ...]
+    passed: tuple[tuple[str, int], ...]
+    baseline: RuntimeResult
+    candidate: RuntimeResult
+    lines: tuple[Line, ...]
+    plot: IntervalPlot
+    manifests: Mapping[str, ForgeManifest]
+    cached: Mapping[str, bool]
+    builds: Mapping[str, str]
+    dataset: str | None
+    isolation: str
+    before: EnvironmentSnapshot
+    after: EnvironmentSnapshot
+    control_plane: str
+    runner: str
+    evidence: tuple[EvidenceRef, ...]
+    decision_digest: str
+    request: str
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A job without a result, and why."""
+
+    name: str
+    job_id: str
+    status: str
+    why: str
+
+
+def render_html(jobs: Sequence[ReportJob]) -> str:
+    """One HTML document. Raises ``Refused`` (``result_invalid``) for a result that is no analyze bundle."""
+    return _render("report.html.j2", jobs)
+
+
+def render_markdown(jobs: Sequence[ReportJob]) -> str:
+    """The same in short, as GitHub's Markdown. Raises as ``render_html``."""
+    return _render("report.md.j2", jobs)
+
+
+def _render(name: str, jobs: Sequence[ReportJob]) -> str:
+    sections = [_section(job) for job in jobs if job.job.result is not None]
+    unfinished = [_unfinished(job) for job in jobs if job.job.result is None]
+    rendered: str = template(name).render(
+        sections=sections,
+        unfinished=unfinished,
+        policies=sorted({(one.decision.policy_version, one.decision.policy_digest) for one in sections}),
+        control_planes=sorted({one.control_plane for one in sections}),
+        kinds=sorted({one.candidate.extra.measurement for one in sections}),
+    )
+    return rendered
+
+
+def _unfinished(reported: ReportJob) -> Unfinished:
+    job = reported.job
+    why = f"{job.error.code}: {job.error.message}" if job.error else f"the job is {job.status}"
+    return Unfinished(name=reported.candidate, job_id=job.job_id, status=job.status, why=why)
+
+
+def _section(reported: ReportJob) -> Section:
+    job = reported.job
+    try:
+        return _read(reported.candidate, job.job_id, job.input_summary, job.result or {})
+    except (KeyError, TypeError, msgspec.ValidationError, Refused) as error:
+        raise Refused("result_invalid", f"job {job.job_id} has no result to report: {error}") from error
+
+
+def _read(name: str, job_id: str, request: Mapping[str, Any], result: Mapping[str, Any]) -> Section:
+    compared, provenance = result["comparison"]["result"], result["provenance"]
+    comparison = msgspec.convert(
+        {field: compared[field] for field in Comparison.__struct_fields__}, Comparison
+    )
+    guard = msgspec.convert(result.get("guard_analysis"), GuardAnalysis | None)
+    baseline = msgspec.convert(compared["baseline_runtime_result"], RuntimeResult)
+    candidate = msgspec.convert(result["runtime_result"], RuntimeResult)
+    forge = provenance["forge"]
+    return Section(
+        name=name,
+        job_id=job_id,
+        decision=msgspec.convert(result["deployment_decision"], DeploymentDecision),
+        comparison=comparison,
+        guard=guard,
+        objections=tuple(one for one in guard.evidence if one.status != "passed") if guard else (),
+        passed=_passed(guard),
+        baseline=baseline,
+        candidate=candidate,
+        lines=_lines(comparison, baseline, candidate),
+        plot=interval_plot(comparison.latency),
+        manifests={
+            side: msgspec.convert(forge[side]["manifest"], ForgeManifest)
+            for side in ("baseline", "candidate")
+        },
+        cached={side: forge[side]["cached"] is not None for side in ("baseline", "candidate")},
+        builds=msgspec.convert(provenance["builds"], dict[str, str]),
+        dataset=msgspec.convert(provenance["dataset"], str | None),
+        isolation=msgspec.convert(provenance["isolation"], str),
+        before=msgspec.convert(provenance["environment"]["before"], EnvironmentSnapshot),
+        after=msgspec.convert(provenance["environment"]["after"], EnvironmentSnapshot),
+        control_plane=PublicKey.from_base64(provenance["control_plane_key"]).fingerprint,
+        runner=PublicKey.from_base64(provenance["runner_key"]).fingerprint,
+        evidence=msgspec.convert(result["evidence"], tuple[EvidenceRef, ...]),
+        decision_digest=msgspec.convert(result["decision_digest"], str),
+        request=_request(request),
+    )
+
+
+def _passed(guard: GuardAnalysis | None) -> tuple[tuple[str, int], ...]:
+    """How many checks of each rule passed."""
+    return (
+        tuple(Counter(one.type for one in guard.evidence if one.status == "passed").items()) if guard else ()
+    )
+
+
+def _lines(comparison: Comparison, baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[Line, ...]:
+    """Latency over all counted calls, then the rest. Only gated percentiles have an interval."""
+    gated = {gate.metric for gate in comparison.latency}
+    lines = [
+        Line(
+            name,
+            getattr(baseline.latency_ms, name),
+            getattr(candidate.latency_ms, name),
+            "ms",
+            WITH_INTERVAL if name in gated else WITHOUT_INTERVAL,
+        )
+        for name in ("mean", "p50", "p90", "p95", "p99", "min", "max", "std")
+    ]
+    cold, other = baseline.cold_start, candidate.cold_start
+    return (
+        *lines,
+        Line("throughput", baseline.fps_value, candidate.fps_value, "/s", WITHOUT_INTERVAL),
+        Line("load", cold.load_ms, other.load_ms, "ms", "median of starts"),
+        Line("first inference", cold.first_inference_ms, other.first_inference_ms, "ms", "median of starts"),
+        Line("peak memory", baseline.peak_memory_bytes, candidate.peak_memory_bytes, "B", "highest seen"),
+        Line("artifact size", baseline.artifact_size_bytes, candidate.artifact_size_bytes, "B", "exact"),
+    )
+
+
+def _request(summary: Mapping[str, Any]) -> str:
+    """The body that asks for the same again."""
+    body = {name: value for name, value in summary.items() if name != "workflow" and value is not None}
+    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
