@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass, replace
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 
 from edgeproof.contract.envelope import SigningKey
-from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.contract.runners import ClaimedRun, ClaimRequest, FailRequest, SubmitResponse
+from edgeproof.contract.runners import (
+    Capabilities,
+    ClaimedRun,
+    ClaimRequest,
+    EngineCapability,
+    FailRequest,
+    SubmitResponse,
+)
 from edgeproof.domain.runs import Lease
 from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import put_artifact
 from edgeproof.server.claim import claim
-from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.enrolment import allow_key
+from edgeproof.server.control_plane import ControlPlane, Principal, Settings, open_control_plane
 from edgeproof.server.finish import fail, submit
 from edgeproof.server.jobs import get_job
-from edgeproof.server.principals import authenticate
+from edgeproof.server.principals import authenticate, create_principal
+from edgeproof.server.requirements import match_runner_classes
 from edgeproof.testing.answers import Answer, answer
 from edgeproof.testing.evidence import Scene
 
 MODEL = b"a model"
 DATASET = b"a data set"
+ENGINE = EngineCapability(name="onnxruntime", version="1", targets=("cpu",), precisions=("fp32",))
+CAPABILITIES = Capabilities(
+    device_class="linux-x86_64",
+    cpu_count=2,
+    memory_bytes=4 << 30,
+    isolation="namespaces",
+    backends=(ENGINE,),
+    toolchains=(ENGINE,),
+)
 
 
 async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
     yield data
-
-
-async def refusal(awaitable: Awaitable[Any]) -> str:
-    """The code with which ``awaitable`` is refused."""
-    with pytest.raises(Refused) as refused:
-        await awaitable
-    return refused.value.code
 
 
 @dataclass(frozen=True)
@@ -134,14 +147,58 @@ async def upload(plane: ControlPlane, principal: Principal, data: bytes) -> str:
     return (await put_artifact(plane, principal, digest, chunks_of(data))).digest
 
 
+async def enlist(plane: ControlPlane) -> Worker:
+    """A runner as registration would have left it; registration has tests of its own."""
+    key = SigningKey.generate()
+    runner_id = f"runner-{key.public.keyid[:16]}"
+    async with plane.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO runner_keys (public_key, added_by) VALUES ($1, 'test')", key.public.base64
+        )
+        await connection.execute(
+            "INSERT INTO runners (runner_id, public_key, hostname, capabilities) VALUES ($1, $2, 'h', $3)",
+            runner_id,
+            key.public.base64,
+            CAPABILITIES,
+        )
+        await match_runner_classes(connection, runner_id, CAPABILITIES)
+    return Worker(plane, Principal(runner_id, "runner", runner_id, key.public.base64), key)
+
+
+async def furnish(plane: ControlPlane) -> Yard:
+    user = await authenticate(plane, await create_principal(plane, "user", "engineer"))
+    model = await upload(plane, user, MODEL)
+    dataset = await upload(plane, user, DATASET)
+    return Yard(plane, user, await enlist(plane), await enlist(plane), model, dataset)
+
+
 @pytest.fixture
-async def yard(control_plane: ControlPlane, admin: Principal, user: Principal, device: Any) -> Yard:
-    workers = []
-    for _ in range(2):
-        one = replace(device, key=SigningKey.generate())
-        await allow_key(control_plane, admin, one.key.public)
-        token = (await one.register(control_plane)).token
-        workers.append(Worker(control_plane, await authenticate(control_plane, token), one.key))
-    model = await upload(control_plane, user, MODEL)
-    dataset = await upload(control_plane, user, DATASET)
-    return Yard(control_plane, user, workers[0], workers[1], model, dataset)
+async def yard(control_plane: ControlPlane) -> Yard:
+    return await furnish(control_plane)
+
+
+@pytest.fixture
+def open_yard(
+    postgres_dsn: str, migrated_template: str, tmp_path: Path, settings: Settings
+) -> Callable[[], AbstractAsyncContextManager[Yard]]:
+    """Yards on databases of their own, as many as a test asks for, on the test's own event loops."""
+
+    @asynccontextmanager
+    async def open_one() -> AsyncIterator[Yard]:
+        name = f"yard_{secrets.token_hex(6)}"
+        connection = await asyncpg.connect(postgres_dsn)
+        try:
+            await connection.execute(
+                f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY FILE_COPY"
+            )
+            dsn = urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
+            plane = await open_control_plane(dsn, tmp_path / name, settings)
+            try:
+                yield await furnish(plane)
+            finally:
+                await plane.close()
+        finally:
+            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await connection.close()
+
+    return open_one

@@ -1,0 +1,207 @@
+"""The lease's invariants under any order of claims, beats, results, failures, expiry, reaping, cancelling.
+
+Against the real database. The model is a few dictionaries: who holds what, and what has ended how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.runners import FailRequest, HeartbeatRequest
+from edgeproof.domain.runs import Lease
+from edgeproof.server.advance import sweep
+from edgeproof.server.cancel import cancel
+from edgeproof.server.finish import fail
+from edgeproof.server.heartbeat import heartbeat
+from edgeproof.server.reap import Patience, reap
+
+ENDED = {"completed", "failed", "cancelled"}
+
+
+def lease_of(claimed: Any) -> Lease:
+    return Lease(claimed.attempt, claimed.lease_token)
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """``held`` maps a run to its live claim; ``outcomes`` and ``ended`` are what may never change again."""
+
+    open_yard: Any
+
+    claims = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.context: AbstractAsyncContextManager[Any] = type(self).open_yard()
+        self.yard = self.runner.run(self.context.__aenter__())
+        self.held: dict[str, tuple[Any, Any]] = {}
+        self.expired: set[str] = set()
+        self.submitted: dict[str, tuple[Any, bytes]] = {}
+        self.outcomes: dict[str, tuple[Any, ...]] = {}
+        self.ended: dict[str, str] = {}
+        self.jobs: list[str] = []
+        self.spent: set[str] = set()
+
+    def teardown(self) -> None:
+        try:
+            self.runner.run(self.drain())
+        finally:
+            self.runner.run(self.context.__aexit__(None, None, None))
+            self.runner.close()
+
+    async def drain(self) -> None:
+        """No accepted job is ever lost: whatever happened, working on ends every one."""
+        for worker, claimed in list(self.held.values()):
+            await worker.work(claimed)
+        await self.yard.one.work_off()
+        await sweep(self.yard.plane)
+        rows = await self.yard.plane.database.pool.fetch("SELECT job_id, status FROM jobs")
+        assert {row["job_id"] for row in rows} == set(self.jobs)
+        assert all(row["status"] in ENDED for row in rows), rows
+        assert await self.yard.plane.database.pool.fetchval("SELECT count(*) FROM run_queue") == 0
+
+    @rule()
+    def analyze(self) -> None:
+        if len(self.jobs) < 3:
+            self.jobs.append(self.runner.run(self.yard.analyze()).job_id)
+
+    @rule(target=claims, second=st.booleans())
+    def claim(self, second: bool) -> Any:
+        worker = self.yard.two if second else self.yard.one
+        claimed = self.runner.run(worker.claim())
+        if claimed is None:
+            return None
+        assert claimed.run_id not in self.held, "two live leases on one run"
+        assert claimed.run_id not in self.outcomes
+        assert claimed.lease_token not in self.spent
+        self.spent.add(claimed.lease_token)
+        self.held[claimed.run_id] = (worker, claimed)
+        return worker, claimed
+
+    def is_live(self, claim: Any) -> bool:
+        return self.held.get(claim[1].run_id, (None, None))[1] is claim[1]
+
+    @rule(claim=claims)
+    def beat(self, claim: Any) -> None:
+        if claim is None:
+            return
+        worker, claimed = claim
+        call = heartbeat(
+            self.yard.plane, worker.principal, claimed.run_id, lease_of(claimed), HeartbeatRequest()
+        )
+        if self.is_live(claim) and claimed.run_id not in self.expired:
+            self.runner.run(call)
+        else:
+            self.refused(call, {"stale_lease"})
+
+    @rule(claim=claims, nonce=st.integers(0, 1))
+    def submit(self, claim: Any, nonce: int) -> None:
+        if claim is None:
+            return
+        worker, claimed = claim
+        run_id = claimed.run_id
+        made = worker.answer(claimed, nonce=nonce)
+        if self.is_live(claim):
+            self.runner.run(worker.upload(claimed, made))
+            assert self.runner.run(worker.submit(claimed, made.envelope)).state == "COMPLETE"
+            self.submitted[run_id] = (claimed, made.envelope)
+            self.release(run_id)
+        elif self.submitted.get(run_id) == (claimed, made.envelope):
+            assert self.runner.run(worker.submit(claimed, made.envelope)).state == "COMPLETE"
+        else:
+            self.refused(worker.submit(claimed, made.envelope), {"stale_lease", "different_outcome"})
+
+    @rule(claim=claims, retryable=st.booleans())
+    def give_up(self, claim: Any, retryable: bool) -> None:
+        if claim is None:
+            return
+        worker, claimed = claim
+        request = FailRequest(code="stage_crashed", message="", fault="device", retryable=retryable)
+        call = fail(self.yard.plane, worker.principal, claimed.run_id, lease_of(claimed), request)
+        if self.is_live(claim):
+            self.runner.run(call)
+            self.release(claimed.run_id)
+        else:
+            try:
+                self.runner.run(call)
+            except Refused as error:
+                assert error.code in {"stale_lease", "different_outcome"}
+            else:
+                # Only the very same failure, told again.
+                assert self.outcomes[claimed.run_id][2] == lease_of(claimed).digest
+
+    @rule(claim=claims)
+    def expire(self, claim: Any) -> None:
+        if claim is not None and self.is_live(claim):
+            self.runner.run(self.yard.expire(claim[1].run_id))
+            self.expired.add(claim[1].run_id)
+
+    @rule()
+    def reap(self) -> None:
+        assert self.runner.run(reap(self.yard.plane, Patience(timedelta(0)))) == len(self.expired)
+        for run_id in list(self.expired):
+            self.release(run_id)
+
+    @rule(which=st.integers(0, 2))
+    def cancel(self, which: int) -> None:
+        if which < len(self.jobs):
+            call = cancel(self.yard.plane, self.yard.user, self.jobs[which])
+            if self.ended.get(self.jobs[which]) in {"completed", "failed"}:
+                self.refused(call, {"job_terminal"})
+            else:
+                self.runner.run(call)
+
+    def release(self, run_id: str) -> None:
+        del self.held[run_id]
+        self.expired.discard(run_id)
+
+    def refused(self, call: Any, codes: set[str]) -> None:
+        with pytest.raises(Refused) as refused:
+            self.runner.run(call)
+        assert refused.value.code in codes
+
+    @invariant()
+    def nothing_is_held_twice_lost_or_changed(self) -> None:
+        self.runner.run(self.check())
+
+    async def check(self) -> None:
+        await sweep(self.yard.plane)
+        pool = self.yard.plane.database.pool
+        runs = {row["run_id"] for row in await pool.fetch("SELECT run_id FROM runs")}
+        queued = await pool.fetch("SELECT run_id, state, attempt, lease_digest FROM run_queue")
+        ended = await pool.fetch("SELECT * FROM run_outcomes")
+        waiting, outcomes = {row["run_id"] for row in queued}, {row["run_id"] for row in ended}
+        assert waiting | outcomes == runs
+        assert not waiting & outcomes
+        leased = {row["run_id"]: row["lease_digest"] for row in queued if row["state"] == "CLAIMED"}
+        assert leased == {run: lease_of(claimed).digest for run, (_, claimed) in self.held.items()}
+        for row in ended:
+            now = (row["state"], row["attempt"], row["lease_digest"], row["submission_digest"])
+            assert self.outcomes.setdefault(row["run_id"], now) == now
+        for row in await pool.fetch("SELECT job_id, status FROM jobs"):
+            if row["status"] in ENDED:
+                assert self.ended.setdefault(row["job_id"], row["status"]) == row["status"]
+            else:
+                assert row["job_id"] not in self.ended
+
+
+def test_the_lease_invariants_hold_in_every_order(open_yard: Any) -> None:
+    machine = type("Machine", (LeaseMachine,), {"open_yard": staticmethod(open_yard)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
