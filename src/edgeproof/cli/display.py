@@ -85,9 +85,9 @@ def decision_of(job: JobView) -> dict[str, Any]:
 
 
 def comparison_of(job: JobView) -> dict[str, Any]:
-    """The judged comparison: latency gates, accuracy, agreement."""
-    judgement: dict[str, Any] = (job.result or {}).get("comparison", {}).get("judgement", {})
-    return judgement
+    """The comparison as signed: latency gates, accuracy, agreement."""
+    result: dict[str, Any] = (job.result or {}).get("comparison", {}).get("result", {})
+    return result
 
 
 def print_job(console: Console, job: JobView) -> None:
