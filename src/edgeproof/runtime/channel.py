@@ -7,6 +7,7 @@ side is ``child.py``.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any, Final
 from edgeproof.runtime.port import Backend, ModelRefused
 
 _PR_SET_PDEATHSIG: Final = 1
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Handler = Callable[..., Mapping[str, Any]]
 
@@ -63,6 +65,8 @@ def _refusal(backend: Backend | None, error: BaseException) -> ModelRefused:
         return error
     if isinstance(error, MemoryError):
         return ModelRefused("memory_limit", "memory ran out")
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return ModelRefused("disk_full", f"the workspace is full: {error.strerror}")
     if backend is not None and isinstance(error, Exception):
         return backend.refusal(error)
     return ModelRefused("stage_crashed", f"{type(error).__name__}: {error}")

@@ -161,8 +161,17 @@ class Child:
 
     def _refusal(self, refused: _Refusal) -> StageFailed:
         code = refused.code if refused.code in CODES else "stage_crashed"
-        faults: dict[str, Fault] = {"backend_missing": "device", "stage_crashed": "backend"}
-        return StageFailed(code, f"{self._label}: {refused.detail}", fault=faults.get(code, "user"))
+        faults: dict[str, Fault] = {
+            "backend_missing": "device",
+            "disk_full": "device",
+            "stage_crashed": "backend",
+        }
+        return StageFailed(
+            code,
+            f"{self._label}: {refused.detail}",
+            fault=faults.get(code, "user"),
+            retryable=code == "disk_full",
+        )
 
     def _death(self) -> StageFailed:
         code = self._process.returncode

@@ -67,7 +67,7 @@ async def measure(
     Raises ``StageFailed``: ``backend_missing``, ``unsupported_opset``, ``unsupported_operator``,
     ``model_invalid``, ``model_not_onnx``, ``shape_mismatch``, ``dynamic_dimension``, ``dataset_invalid``,
     ``dataset_unsafe``, ``incomparable_outputs``, ``model_output_not_finite``, ``memory_limit``,
-    ``stage_crashed``. However it ends, cancelled included, no process is left.
+    ``disk_full``, ``stage_crashed``. However it ends, cancelled included, no process is left.
     """
     backend = backends.backend(config.backend)
     if config.target not in backend.targets:

@@ -7,6 +7,7 @@ the feeds that the timed processes use.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,7 +111,10 @@ def write_feeds(samples: Samples, folder: Path) -> dict[str, str]:
     paths = {}
     for index, name in enumerate(samples.inputs):
         path = folder / f"feed-{index}.npy"
-        np.save(path, np.stack([samples.feed(call)[name] for call in range(count)]), allow_pickle=False)
+        # By way of memory: NumPy's own writing loses the error number of a full disk.
+        buffer = io.BytesIO()
+        np.save(buffer, np.stack([samples.feed(call)[name] for call in range(count)]), allow_pickle=False)
+        path.write_bytes(buffer.getbuffer())
         paths[name] = str(path)
     return paths
 

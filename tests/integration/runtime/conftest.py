@@ -34,6 +34,19 @@ def _weights(seed: int, classes: int = CLASSES) -> dict[str, np.ndarray]:
     return {"w": np.random.default_rng(seed).standard_normal((FEATURES, classes)).astype(np.float32)}
 
 
+def _zeros() -> list[onnx.NodeProto]:
+    """x·w plus the sum of a made-up tensor of ``many`` zeros."""
+    node = helper.make_node
+    return [
+        node("Shape", ["x"], ["n"]),
+        node("Mul", ["n", "many"], ["big"]),
+        node("ConstantOfShape", ["big"], ["zeros"]),
+        node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Add", ["m", "sum"], ["y"]),
+    ]
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
@@ -65,17 +78,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             folder / "unknown-operator.onnx", [node("Frobnicate", ["x", "w"], ["y"])], weights=_weights(0)
         ),
         "future": _save(folder / "future.onnx", linear, weights=_weights(0), opset=99),
+        # zeros of 1 TiB, and of 400 MiB
         "huge": _save(
-            folder / "huge.onnx",
-            [
-                node("Shape", ["x"], ["n"]),
-                node("Mul", ["n", "many"], ["big"]),
-                node("ConstantOfShape", ["big"], ["h"]),
-                node("ReduceSum", ["h"], ["t"], keepdims=0),
-                node("MatMul", ["x", "w"], ["m"]),
-                node("Add", ["m", "t"], ["y"]),
-            ],
-            weights={**_weights(0), "many": np.int64([1 << 20, 1 << 18])},
+            folder / "huge.onnx", _zeros(), weights={**_weights(0), "many": np.int64([1 << 20, 1 << 14])}
+        ),
+        "large": _save(
+            folder / "large.onnx", _zeros(), weights={**_weights(0), "many": np.int64([1 << 10, 6400])}
         ),
     }
     (folder / "text.onnx").write_text("not a model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import resource
 import signal
 import sys
 import time
@@ -196,23 +197,63 @@ async def test_cancelling_leaves_no_process(
     assert psutil.Process().children() == []
 
 
+SCRIPT = """
+import asyncio, sys, msgspec, pathlib
+from edgeproof.contract.errors import StageFailed
+from edgeproof.contract.statements import RuntimeConfig
+from edgeproof.runtime.duet import RuntimeInputs, measure
+folder, baseline, candidate = map(pathlib.Path, sys.argv[1:])
+config = msgspec.json.decode((folder / "config.json").read_bytes(), type=RuntimeConfig)
+inputs = RuntimeInputs(baseline, candidate, None)
+try:
+    asyncio.run(measure(config, inputs, folder, enough=lambda _: False, on_progress=lambda _: None))
+except StageFailed as error:
+    print(error.code)
+"""
+
+
+async def start(
+    config: RuntimeConfig, workspace: Path, candidate: Path, limit: tuple[int, int] | None = None
+) -> asyncio.subprocess.Process:
+    """A measurement in a process of its own; ``limit`` is a resource and its bound there."""
+    (workspace / "config.json").write_bytes(msgspec.json.encode(config))
+
+    def confine() -> None:
+        if limit:
+            resource.setrlimit(limit[0], (limit[1], limit[1]))
+
+    baseline = candidate.with_name("linear.onnx")
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SCRIPT, str(workspace), str(baseline), str(candidate),
+        stdout=asyncio.subprocess.PIPE, preexec_fn=confine,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [((resource.RLIMIT_DATA, 200 << 20), "memory_limit"), ((resource.RLIMIT_FSIZE, 512), "disk_full")],
+)
+async def test_limits(
+    models: Models, config: RuntimeConfig, workspace: Path, limit: tuple[int, int], code: str
+) -> None:
+    name = "large" if code == "memory_limit" else "linear"
+    process = await start(config, workspace, models[name], limit)
+    output, _ = await process.communicate()
+    assert output.decode().strip() == code
+
+
+async def test_what_the_limit_refuses_runs_without_it(
+    models: Models, config: RuntimeConfig, workspace: Path
+) -> None:
+    output, _ = await (await start(config, workspace, models["large"])).communicate()
+    assert output == b""
+
+
 async def test_processes_die_with_their_parent(
     models: Models, long_blocks: RuntimeConfig, workspace: Path
 ) -> None:
     """``kill -9`` of the parent: stopped processes read no closed pipe, and must go all the same."""
-    (workspace / "config.json").write_bytes(msgspec.json.encode(long_blocks))
-    script = (
-        "import asyncio, sys, msgspec, pathlib\n"
-        "from edgeproof.contract.statements import RuntimeConfig\n"
-        "from edgeproof.runtime.duet import RuntimeInputs, measure\n"
-        "folder, model = map(pathlib.Path, sys.argv[1:])\n"
-        "config = msgspec.json.decode((folder / 'config.json').read_bytes(), type=RuntimeConfig)\n"
-        "asyncio.run(measure(config, RuntimeInputs(model, model, None), folder,"
-        " enough=lambda pairs: False, on_progress=lambda progress: None))\n"
-    )
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(workspace), str(models["linear"])
-    )
+    parent = await start(long_blocks, workspace, models["linear"])
     seen = await a_measured_process(psutil.Process(parent.pid))
     pair = [one for one in psutil.Process(parent.pid).children() if one.pid != seen.pid] + [seen]
     parent.kill()
