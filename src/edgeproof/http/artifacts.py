@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import Response, get, head, put
-from litestar.params import Parameter
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from edgeproof.contract.jobs import ArtifactInfo
@@ -24,13 +25,20 @@ PATH = "/api/artifacts/sha256/{digest:str}"
 
 LeaseHeader = Annotated[
     str | None,
-    Parameter(header=LEASE_HEADER, description="`<attempt>.<lease token>`; runners read and write under it"),
+    HeaderParameter(
+        name=LEASE_HEADER, description="`<attempt>.<lease token>`; runners read and write under it"
+    ),
 ]
 RunQuery = Annotated[
-    str | None, Parameter(query="run_id", description="The run under whose lease a runner reads or writes")
+    str | None,
+    QueryParameter(name="run_id", description="The run under whose lease a runner reads or writes"),
 ]
-RangeHeader = Annotated[str | None, Parameter(header="Range", description="One range of bytes")]
-IfRangeHeader = Annotated[str | None, Parameter(header="If-Range")]
+RangeHeader = Annotated[str | None, HeaderParameter(name="Range", description="One range of bytes")]
+IfRangeHeader = Annotated[str | None, HeaderParameter(name="If-Range")]
+
+
+BYTES = ResponseSpec(bytes, generate_examples=False, description="All bytes", media_type=BINARY)
+PART = ResponseSpec(bytes, generate_examples=False, description="The bytes of `Range`", media_type=BINARY)
 
 
 def _held(run_id: str | None, lease: str | None) -> tuple[str | None, Lease | None]:
@@ -72,7 +80,11 @@ async def put_artifact(
     operation_id="getArtifact",
     summary="Download an artifact",
     tags=["artifacts"],
-    responses=problems(*TOKEN, "not_found", "range_not_satisfiable", "stale_lease"),
+    responses={
+        200: BYTES,
+        206: PART,
+        **problems(*TOKEN, "not_found", "range_not_satisfiable", "stale_lease"),
+    },
 )
 async def get_artifact(
     request: StrictRequest,
@@ -114,7 +126,14 @@ async def head_artifact(
     stored = await artifacts.open_artifact(
         plane_of(request), request.user, known_digest(digest), run_id=held_run, lease=held_lease
     )
-    return Response(None, media_type=BINARY, headers=_headers(digest, stored.size))
+    return _HeadersOnly(None, media_type=BINARY, headers=_headers(digest, stored.size))
+
+
+class _HeadersOnly(Response[None]):
+    """Litestar has no rendering of "nothing" for binary media types."""
+
+    def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
+        return b""
 
 
 def _headers(digest: str, size: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -21,6 +22,9 @@ from edgeproof.http.json_bodies import check_depth
 
 BODY_KIND: Final = "edgeproof_body"
 """Route option: ``json`` (the default), ``small`` or ``artifact``."""
+
+LINGER_BYTES: Final = 64 << 20
+"""How much of a refused body beyond its limit is taken and forgotten."""
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -60,43 +64,68 @@ async def _within(awaitable: Awaitable[T], seconds: float) -> T:
         return await awaitable
 
 
-def bounded(
-    receive: Receive,
-    max_bytes: int,
-    pace: Pace,
-    *,
-    clock: Clock = time.monotonic,
-    within: Within[HTTPReceiveMessage] = _within,
-) -> Receive:
-    """``receive`` that raises ``Refused`` once the body is too large, too slow or cut off.
+class BoundedBody:
+    """A ``receive`` that raises ``Refused`` once the body is too large, too slow or cut off.
 
     After the body's end it is transparent, so that a disconnect can still be awaited.
     """
-    received = 0
-    waited = 0.0
-    complete = False
 
-    async def next_message() -> HTTPReceiveMessage:
-        nonlocal received, waited, complete
-        if complete:
-            return await receive()  # type: ignore[return-value]  # HTTP scope only: no websocket message
-        started = clock()
-        try:
-            message = await within(receive(), pace.allowance(waited, received))  # type: ignore[arg-type]  # as above
-        except TimeoutError:
-            raise Refused(
-                "body_too_slow", f"{received} bytes in {waited + clock() - started:.1f} s"
-            ) from None
-        waited += clock() - started
-        if message["type"] == "http.disconnect":
-            raise Refused("invalid_request", f"the connection ended after {received} bytes of the body")
-        received += len(message["body"])
-        complete = not message["more_body"]
-        if received > max_bytes:
-            raise Refused("body_too_large", f"this route takes at most {max_bytes} bytes")
+    def __init__(
+        self,
+        receive: Receive,
+        max_bytes: int,
+        pace: Pace,
+        *,
+        clock: Clock = time.monotonic,
+        within: Within[HTTPReceiveMessage] = _within,
+    ) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._pace = pace
+        self._clock = clock
+        self._within = within
+        self._received = 0
+        self._waited = 0.0
+        self._over = False
+
+    async def __call__(self) -> HTTPReceiveMessage:
+        message = await self._next()
+        if self._received > self._max_bytes:
+            raise too_large(self._max_bytes)
         return message
 
-    return next_message
+    async def discard(self) -> None:
+        """Take the rest and forget it, so that the peer has stopped sending and reads our refusal.
+
+        A connection closed on a peer that still sends loses the answer; ``LINGER_BYTES`` beyond the
+        limit, that is what happens.
+        """
+        while not self._over and self._received <= self._max_bytes + LINGER_BYTES:
+            with suppress(Refused):
+                await self._next()
+
+    async def _next(self) -> HTTPReceiveMessage:
+        if self._over:
+            return await self._receive()  # type: ignore[return-value]  # HTTP scope only: no websocket message
+        started = self._clock()
+        try:
+            allowed = self._pace.allowance(self._waited, self._received)
+            message = await self._within(self._receive(), allowed)  # type: ignore[arg-type]  # as above
+        except TimeoutError:
+            self._over = True
+            waited = self._waited + self._clock() - started
+            raise Refused("body_too_slow", f"{self._received} bytes in {waited:.1f} s") from None
+        self._waited += self._clock() - started
+        if message["type"] == "http.disconnect":
+            self._over = True
+            raise Refused("invalid_request", f"the connection ended after {self._received} bytes of the body")
+        self._received += len(message["body"])
+        self._over = not message["more_body"]
+        return message
+
+
+def too_large(max_bytes: int) -> Refused:
+    return Refused("body_too_large", f"this route takes at most {max_bytes} bytes")
 
 
 def gathered(receive: Receive, max_depth: int) -> Receive:
@@ -124,7 +153,7 @@ def gathered(receive: Receive, max_depth: int) -> Receive:
 
 
 class BodyGuard(ASGIMiddleware):
-    """Puts ``bounded``, and for JSON ``gathered``, between the server and every handler."""
+    """Puts ``BoundedBody``, and for JSON ``gathered``, between the server and every handler."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -134,10 +163,14 @@ class BodyGuard(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         kind: str = scope["route_handler"].opt.get(BODY_KIND, "json")
         max_bytes = self._limits.max_bytes(kind)
-        announced = dict(scope["headers"]).get(b"content-length", b"")
-        if announced.isdigit() and int(announced[:20]) > max_bytes:
-            raise Refused("body_too_large", f"this route takes at most {max_bytes} bytes")
-        guarded = bounded(receive, max_bytes, self._limits.pace)
-        if kind != "artifact":
-            guarded = gathered(guarded, self._limits.max_depth)
-        await next_app(scope, guarded, send)
+        body = BoundedBody(receive, max_bytes, self._limits.pace)
+        try:
+            announced = dict(scope["headers"]).get(b"content-length", b"")
+            if announced.isdigit() and int(announced[:20]) > max_bytes:
+                raise too_large(max_bytes)
+            await next_app(
+                scope, body if kind == "artifact" else gathered(body, self._limits.max_depth), send
+            )
+        except Exception:
+            await body.discard()
+            raise

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from edgeproof.contract.jobs import EvidenceList, JobPage, JobStatus, JobView
@@ -16,25 +16,29 @@ from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
-from edgeproof.server import analyze as analyzing
-from edgeproof.server import cancel as cancelling
-from edgeproof.server import events
-from edgeproof.server import evidence as evidences
-from edgeproof.server import jobs as reading
+from edgeproof.server.analyze import analyze as queue_analysis
+from edgeproof.server.cancel import cancel
+from edgeproof.server.events import demand_visible
+from edgeproof.server.events import job_events as events_of_job
+from edgeproof.server.evidence import list_evidence
+from edgeproof.server.jobs import get_job as find_job
+from edgeproof.server.jobs import list_jobs as page_of_jobs
 
 PLAIN = r"^[\x21-\x7e]{1,200}(?![\s\S])"
 
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(header="Idempotency-Key", pattern=PLAIN, description="Repeating it gives the same job"),
+    HeaderParameter(name="Idempotency-Key", pattern=PLAIN, description="Repeating it gives the same job"),
 ]
-StatusQuery = Annotated[JobStatus | None, Parameter(query="status", description="Only jobs in this state")]
+StatusQuery = Annotated[
+    JobStatus | None, QueryParameter(name="status", description="Only jobs in this state")
+]
 CursorQuery = Annotated[
-    str | None, Parameter(query="cursor", pattern=PLAIN, description="`next_cursor` of the page before")
+    str | None, QueryParameter(name="cursor", pattern=PLAIN, description="`next_cursor` of the page before")
 ]
-LimitQuery = Annotated[int, Parameter(query="limit", ge=1, le=200, description="Jobs on a page")]
+LimitQuery = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Jobs on a page")]
 LastEventId = Annotated[
-    str | None, Parameter(header="Last-Event-ID", description="Only events behind this sequence number")
+    str | None, HeaderParameter(name="Last-Event-ID", description="Only events behind this sequence number")
 ]
 
 
@@ -50,9 +54,11 @@ LastEventId = Annotated[
         "calibration_required",
     ),
 )  # fmt: skip
-async def analyze(request: StrictRequest, data: AnalyzeRequest, key: IdempotencyKey = None) -> JobView:
+async def analyze(
+    request: StrictRequest, data: JSONBody[AnalyzeRequest], key: IdempotencyKey = None
+) -> JobView:
     """Answers with the queued job. `options` is checked as `AnalyzeOptions`."""
-    return await analyzing.analyze(plane_of(request), request.user, data, key)
+    return await queue_analysis(plane_of(request), request.user, data, key)
 
 
 @get(
@@ -66,7 +72,7 @@ async def list_jobs(
     request: StrictRequest, status: StatusQuery = None, cursor: CursorQuery = None, limit: LimitQuery = 50
 ) -> JobPage:
     """Users see their own jobs, admins all. A cursor stays good while jobs come and go."""
-    return await reading.list_jobs(plane_of(request), request.user, status=status, cursor=cursor, limit=limit)
+    return await page_of_jobs(plane_of(request), request.user, status=status, cursor=cursor, limit=limit)
 
 
 @get(
@@ -78,7 +84,7 @@ async def list_jobs(
 )
 async def get_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
     """Its status, its runs, and once it has ended its result or its error."""
-    return await reading.get_job(plane_of(request), request.user, known_id(job_id))
+    return await find_job(plane_of(request), request.user, known_id(job_id))
 
 
 @post(
@@ -91,7 +97,7 @@ async def get_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
 )
 async def cancel_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
     """The job is `cancelled` once none of its runs is leased."""
-    return await cancelling.cancel(plane_of(request), request.user, known_id(job_id))
+    return await cancel(plane_of(request), request.user, known_id(job_id))
 
 
 @get(
@@ -113,8 +119,8 @@ async def cancel_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
 async def job_events(request: StrictRequest, job_id: JobIdPath, last: LastEventId = None) -> Stream:
     """`Last-Event-ID` resumes. A stream that stops without `event: end` is to be taken up again."""
     plane, after = plane_of(request), event_stream.sequence_number(last)
-    await events.demand_visible(plane, request.user, known_id(job_id))
-    told = events.job_events(plane, request.user, job_id, after)
+    await demand_visible(plane, request.user, known_id(job_id))
+    told = events_of_job(plane, request.user, job_id, after)
     return Stream(
         event_stream.encode(told, plane.stopping),
         media_type=event_stream.MEDIA_TYPE,
@@ -131,4 +137,4 @@ async def job_events(request: StrictRequest, job_id: JobIdPath, last: LastEventI
 )
 async def job_evidence(request: StrictRequest, job_id: JobIdPath) -> EvidenceList:
     """Each document is the artifact with that digest."""
-    return await evidences.list_evidence(plane_of(request), request.user, known_id(job_id))
+    return await list_evidence(plane_of(request), request.user, known_id(job_id))

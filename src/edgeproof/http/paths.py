@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import PathParameter
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.ids import Digest, is_id
 
-JobIdPath = Annotated[str, Parameter(description="A job's id")]
-RunIdPath = Annotated[str, Parameter(description="A run's id")]
-DigestPath = Annotated[str, Parameter(description="A SHA-256 in lower-case hexadecimal")]
+JobIdPath = Annotated[str, PathParameter(description="A job's id")]
+RunIdPath = Annotated[str, PathParameter(description="A run's id")]
+DigestPath = Annotated[str, PathParameter(description="A SHA-256 in lower-case hexadecimal")]
 
 
 def known_id(text: str) -> str:

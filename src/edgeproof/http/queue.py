@@ -6,7 +6,7 @@ from typing import Annotated
 
 from litestar import Response, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, JSONBody
 
 from edgeproof.contract.runners import (
     LEASE_HEADER,
@@ -24,13 +24,14 @@ from edgeproof.http.connections import until_gone
 from edgeproof.http.description import BODY, TOKEN, EnvelopeBody, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import RunIdPath, known_id
-from edgeproof.server import claim as claiming
-from edgeproof.server import finish
-from edgeproof.server import heartbeat as heartbeats
+from edgeproof.server.claim import claim as claim_run
+from edgeproof.server.finish import fail as fail_run
+from edgeproof.server.finish import submit as submit_run
+from edgeproof.server.heartbeat import heartbeat as renew_lease
 
 LeaseHeader = Annotated[
     str | None,
-    Parameter(header=LEASE_HEADER, description="`<attempt>.<lease token>` of the claim"),
+    HeaderParameter(name=LEASE_HEADER, description="`<attempt>.<lease token>` of the claim"),
 ]
 NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_seconds`")
 
@@ -43,9 +44,9 @@ NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_se
     tags=["queue"],
     responses={204: NO_WORK, **problems(*TOKEN, *BODY)},
 )
-async def claim(request: StrictRequest, data: ClaimRequest) -> Response[ClaimedRun | None]:
+async def claim(request: StrictRequest, data: JSONBody[ClaimRequest]) -> Response[ClaimedRun | None]:
     """For runners. The answer carries the signed job spec and the lease."""
-    claimed = await until_gone(request, claiming.claim(plane_of(request), request.user, data))
+    claimed = await until_gone(request, claim_run(plane_of(request), request.user, data))
     return Response(claimed, status_code=204 if claimed is None else 200)
 
 
@@ -58,12 +59,10 @@ async def claim(request: StrictRequest, data: ClaimRequest) -> Response[ClaimedR
     responses=problems(*TOKEN, *BODY, "stale_lease"),
 )
 async def heartbeat(
-    request: StrictRequest, run_id: RunIdPath, data: HeartbeatRequest, lease: LeaseHeader = None
+    request: StrictRequest, run_id: RunIdPath, data: JSONBody[HeartbeatRequest], lease: LeaseHeader = None
 ) -> HeartbeatResponse:
     """The answer says whether cancelling was requested; the runner then stops and fails the run."""
-    return await heartbeats.heartbeat(
-        plane_of(request), request.user, known_id(run_id), parse_lease(lease), data
-    )
+    return await renew_lease(plane_of(request), request.user, known_id(run_id), parse_lease(lease), data)
 
 
 @post(
@@ -80,7 +79,7 @@ async def heartbeat(
 )  # fmt: skip
 async def submit(request: StrictRequest, run_id: RunIdPath, lease: LeaseHeader = None) -> SubmitResponse:
     """The body is the envelope's bytes as signed. The same submission again gives the same answer."""
-    return await finish.submit(
+    return await submit_run(
         plane_of(request), request.user, known_id(run_id), parse_lease(lease), await request.body()
     )
 
@@ -94,7 +93,7 @@ async def submit(request: StrictRequest, run_id: RunIdPath, lease: LeaseHeader =
     responses=problems(*TOKEN, *BODY, "stale_lease", "different_outcome"),
 )
 async def fail(
-    request: StrictRequest, run_id: RunIdPath, data: FailRequest, lease: LeaseHeader = None
+    request: StrictRequest, run_id: RunIdPath, data: JSONBody[FailRequest], lease: LeaseHeader = None
 ) -> FailResponse:
     """A retryable failure returns the run to the queue while attempts are left."""
-    return await finish.fail(plane_of(request), request.user, known_id(run_id), parse_lease(lease), data)
+    return await fail_run(plane_of(request), request.user, known_id(run_id), parse_lease(lease), data)

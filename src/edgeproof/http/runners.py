@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import get, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, JSONBody
 
 from edgeproof.contract.runners import (
     PROOF_HEADER,
@@ -19,13 +19,13 @@ from edgeproof.http.authentication import PUBLIC, plane_of
 from edgeproof.http.body_guard import BODY_KIND
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
-from edgeproof.server import enrolment
-from edgeproof.server import register as registration
-from edgeproof.server import runners as listing
+from edgeproof.server.enrolment import create_enrolment_token as make_token
+from edgeproof.server.register import register
+from edgeproof.server.runners import list_runners as registered_runners
 
 Proof = Annotated[
     str | None,
-    Parameter(header=PROOF_HEADER, max_length=500, description="`<nonce>.<base64url signature>`"),
+    HeaderParameter(name=PROOF_HEADER, max_length=500, description="`<nonce>.<base64url signature>`"),
 ]
 
 
@@ -40,14 +40,14 @@ Proof = Annotated[
     responses=problems(*BODY, "challenge_required", "challenge_invalid", "key_not_allowed"),
 )
 async def register_runner(
-    request: StrictRequest, data: RegisterRequest, proof: Proof = None
+    request: StrictRequest, data: JSONBody[RegisterRequest], proof: Proof = None
 ) -> RegisterResponse:
     """Without a proof the answer is 401 `challenge_required` with a `nonce`.
 
     The proof signs, in the domain `edgeproof-register-v1`, the server key's id, the public URL, the nonce,
     the runner's key and the SHA-256 of the body.
     """
-    return await registration.register(plane_of(request), data, await request.body(), proof)
+    return await register(plane_of(request), data, await request.body(), proof)
 
 
 @get(
@@ -59,7 +59,7 @@ async def register_runner(
 )
 async def list_runners(request: StrictRequest) -> RunnerList:
     """For users and admins."""
-    return RunnerList(runners=await listing.list_runners(plane_of(request), request.user))
+    return RunnerList(runners=await registered_runners(plane_of(request), request.user))
 
 
 @post(
@@ -71,10 +71,8 @@ async def list_runners(request: StrictRequest) -> RunnerList:
     responses=problems(*TOKEN, *BODY),
 )
 async def create_enrolment_token(
-    request: StrictRequest, data: EnrolmentTokenRequest
+    request: StrictRequest, data: JSONBody[EnrolmentTokenRequest]
 ) -> EnrolmentTokenResponse:
     """For admins. The token is shown this once."""
-    token = await enrolment.create_enrolment_token(
-        plane_of(request), request.user, data.uses, data.ttl_seconds
-    )
+    token = await make_token(plane_of(request), request.user, data.uses, data.ttl_seconds)
     return EnrolmentTokenResponse(token=token)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgeproof.contract.errors import Refused
-from edgeproof.http.body_guard import BodyLimits, Pace, bounded, gathered
+from edgeproof.http.body_guard import LINGER_BYTES, BodyLimits, BoundedBody, Pace, gathered
 
 
 class Peer:
@@ -19,6 +19,11 @@ class Peer:
         self._chunks = list(chunks)
         self._ends = ends
         self._sent_last = False
+
+    @property
+    def left(self) -> int:
+        """Chunks that nobody took."""
+        return len(self._chunks)
 
     async def receive(self) -> Any:
         if not self._chunks:
@@ -34,8 +39,10 @@ class Peer:
             raise TimeoutError
         return message
 
-    def guard(self, max_bytes: int, pace: Pace | None = None) -> Callable[[], Awaitable[Any]]:
-        return bounded(self.receive, max_bytes, pace or Pace(), clock=lambda: self.now, within=self.within)
+    def guard(self, max_bytes: int, pace: Pace | None = None) -> BoundedBody:
+        return BoundedBody(
+            self.receive, max_bytes, pace or Pace(), clock=lambda: self.now, within=self.within
+        )
 
 
 async def drain(receive: Callable[[], Awaitable[Any]]) -> bytes:
@@ -114,3 +121,27 @@ async def test_gathered_refuses_deep_nesting_across_chunks() -> None:
 def test_every_kind_of_body_has_its_limit() -> None:
     limits = BodyLimits(json_bytes=1, small_bytes=2, artifact_bytes=3)
     assert [limits.max_bytes(kind) for kind in ("json", "small", "artifact")] == [1, 2, 3]
+
+
+async def test_a_refused_body_is_taken_to_its_end_so_that_the_answer_is_read() -> None:
+    peer = Peer(*[(0.1, b"x" * 100)] * 20)
+    guard = peer.guard(150)
+    assert await refused(guard) == "body_too_large"
+    await guard.discard()
+    assert peer.left == 0
+
+
+async def test_discarding_has_a_bound() -> None:
+    chunk = b"x" * (16 << 20)
+    peer = Peer(*[(0.0, chunk)] * 20)
+    await peer.guard(0).discard()
+    assert peer.left == 20 - LINGER_BYTES // len(chunk) - 1
+
+
+async def test_a_slow_body_is_not_waited_for_again() -> None:
+    peer = Peer((0, b"x"), (60.0, b"x"), (60.0, b"x"))
+    guard = peer.guard(100)
+    assert await refused(guard) == "body_too_slow"
+    before = peer.now
+    await guard.discard()
+    assert peer.now == before
