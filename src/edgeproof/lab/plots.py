@@ -1,4 +1,4 @@
-"""Where the marks of the interval plot go: one row a latency gate, ratios on a logarithmic axis.
+"""Where the marks of the interval plot go: one strip a latency gate, ratios on one logarithmic axis.
 
 Geometry only, in units of the SVG's view box; what it looks like is the template's and the style sheet's.
 """
@@ -13,9 +13,8 @@ from typing import Final
 from edgeproof.contract.comparison import LatencyComparison
 
 WIDTH: Final = 480
-ROW: Final = 48
-_LEFT, _RIGHT = 10, 470
-_TOP = 6
+HEIGHT: Final = 24
+_LEFT, _RIGHT = 2, 478
 _STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 25, 50, 100)
 _MOST_TICKS = 8
 _LEAST_GAP = 44
@@ -29,11 +28,9 @@ class Tick:
 
 @dataclass(frozen=True)
 class Row:
-    """``low`` and ``high`` are None where the interval is unbounded. ``text_y`` and ``y``: words, marks."""
+    """Where on the axis; ``low`` and ``high`` are None where the interval is unbounded."""
 
     gate: LatencyComparison
-    text_y: float
-    y: float
     point: float
     low: float | None
     high: float | None
@@ -42,12 +39,12 @@ class Row:
 
 @dataclass(frozen=True)
 class IntervalPlot:
+    """``row`` is the height of a strip, ``left`` and ``right`` the axis's ends, ``one`` where ratio 1 is."""
+
     width: int
-    height: int
+    row: int
     left: int
     right: int
-    top: int
-    bottom: float
     one: float
     rows: tuple[Row, ...]
     ticks: tuple[Tick, ...]
@@ -70,23 +67,18 @@ def interval_plot(gates: Sequence[LatencyComparison]) -> IntervalPlot:
     rows = tuple(
         Row(
             gate=gate,
-            text_y=_TOP + index * ROW + 14,
-            y=_TOP + index * ROW + 30,
             point=at(gate.ratio),
             low=None if gate.ratio_low is None else at(gate.ratio_low),
             high=None if gate.ratio_high is None else at(gate.ratio_high),
             margin=at(_margin(gate)),
         )
-        for index, gate in enumerate(gates)
+        for gate in gates
     )
-    bottom = _TOP + len(rows) * ROW
     return IntervalPlot(
         width=WIDTH,
-        height=bottom + 42,
+        row=HEIGHT,
         left=_LEFT,
         right=_RIGHT,
-        top=_TOP,
-        bottom=bottom,
         one=at(1.0),
         rows=rows,
         ticks=_ticks([(ratio, at(ratio)) for ratio in _round_ratios(math.exp(lowest), math.exp(highest))]),

@@ -56,8 +56,8 @@ def escape_markdown(text: object) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Four significant digits: ``0.5123 ms``."""
-    return f"{value:.4g} ms"
+    """Four significant digits: ``0.5120 ms``."""
+    return f"{value:#.4g}".rstrip(".") + " ms"
 
 
 def percent(fraction: float) -> str:
