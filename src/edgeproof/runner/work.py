@@ -14,6 +14,7 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ISOLATION_ORDER
 from edgeproof.contract.statements import ForgeConfig, RuntimeConfig
 from edgeproof.runner.attest import Attestor, build_envelope, measurement_envelope
+from edgeproof.runner.build_cache import LentBuilds
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.inputs import Fetch, InputCache, file_digest
 from edgeproof.runner.stage import QUALITY_FILE, SAMPLES_FILE, ForgeDone, RuntimeDone, Task
@@ -45,8 +46,10 @@ async def do_work(
         names[role] = f"input-{role}"
         cached = await cache.get(digest, fetch)
         await asyncio.to_thread(shutil.copyfile, cached, workspace / names[role])
+    builds = LentBuilds(home.builds)
+    lent = builds.lend(config, workspace) if isinstance(config, ForgeConfig) else None
     outcome = await run_stage(
-        Task(config=config, inputs=names, build_cache=None),
+        Task(config=config, inputs=names, build_cache=lent),
         workspace,
         hide=home.root,
         level=attestor.isolation,
@@ -56,6 +59,7 @@ async def do_work(
     if isinstance(config, ForgeConfig) and isinstance(outcome, ForgeDone):
         artifact = _inside(workspace, outcome.artifact)
         digest = file_digest(artifact)
+        builds.keep(config, workspace, artifact, digest)
         return Product(build_envelope(attestor, config, outcome, digest), {digest: artifact})
     if isinstance(config, RuntimeConfig) and isinstance(outcome, RuntimeDone):
         samples, quality = workspace / SAMPLES_FILE, workspace / QUALITY_FILE
