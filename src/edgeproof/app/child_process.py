@@ -36,12 +36,13 @@ async def stop_process(process: asyncio.subprocess.Process) -> None:
     """SIGTERM, then SIGKILL after ``STOP_SECONDS``; returns once it is gone."""
     if process.returncode is not None:
         return
+    # Not process.terminate(): it may reap the child behind asyncio's back, which then loses its status.
     with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+        os.kill(process.pid, signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         await process.wait()
