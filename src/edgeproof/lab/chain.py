@@ -8,7 +8,7 @@ from __future__ import annotations
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Policy
-from edgeproof.contract.runners import ISOLATION_ORDER
+from edgeproof.contract.runners import ISOLATION_ORDER, Isolation
 from edgeproof.contract.statements import (
     Binding,
     Build,
@@ -20,16 +20,32 @@ from edgeproof.contract.statements import (
     MeasurementStatement,
     Resource,
     RuntimeConfig,
+    StageConfig,
     open_statement,
     resource,
 )
 
 
-def check_spec(spec: JobSpec, control_plane_key: PublicKey) -> None:
+def inputs_of(config: StageConfig) -> tuple[Resource, ...]:
+    """The subjects of a job spec: the artifacts that its run reads."""
+    if isinstance(config, ForgeConfig):
+        named = [("source", config.source), ("calibration", config.calibration)]
+    else:
+        named = [
+            ("baseline", config.baseline.artifact),
+            ("candidate", config.candidate.artifact),
+            ("dataset", config.dataset),
+        ]
+    return tuple(resource(name, digest) for name, digest in named if digest is not None)
+
+
+def check_spec(statement: JobSpecStatement, control_plane_key: PublicKey) -> None:
     """What a job spec must say of itself."""
+    spec = statement.predicate
     _demand(spec.control_plane_key == control_plane_key.base64, "a job spec names another control plane")
     stage = "forge" if isinstance(spec.config, ForgeConfig) else "runtime"
     _demand(spec.stage == stage, f"a job spec of stage {spec.stage} configures {stage}")
+    _demand(statement.subject == inputs_of(spec.config), "a job spec's subjects are not its inputs")
 
 
 def check_binding(binding: Binding, spec_digest: str, spec: JobSpec, what: str) -> None:
@@ -109,11 +125,16 @@ def check_measurement(
     )
     _demand(statement.subject == expected, "the measurement's subjects are not the artifacts measured")
     _check_plan(config, policy)
-    _demand(
-        ISOLATION_ORDER.index(measured.isolation) >= ISOLATION_ORDER.index(policy.min_isolation),
-        f"measured at isolation {measured.isolation}, the policy demands {policy.min_isolation}",
-    )
+    check_isolation(measured.isolation, policy, "the pair was measured")
     return statement
+
+
+def check_isolation(level: Isolation, policy: Policy, what: str) -> None:
+    """``what`` says in words what was done at that level."""
+    _demand(
+        ISOLATION_ORDER.index(level) >= ISOLATION_ORDER.index(policy.min_isolation),
+        f"{what} at isolation {level}, but the policy demands {policy.min_isolation}",
+    )
 
 
 def _check_plan(config: RuntimeConfig, policy: Policy) -> None:

@@ -26,7 +26,7 @@ from edgeproof.contract.statements import (
     RuntimeConfig,
     open_statement,
 )
-from edgeproof.lab.chain import check_build, check_measurement, check_spec
+from edgeproof.lab.chain import check_build, check_isolation, check_measurement, check_spec
 from edgeproof.lab.recompute import check_results
 
 T = TypeVar("T")
@@ -73,11 +73,12 @@ def assemble(
         for digest, data in by_kind["job-spec"]
     }
     for spec in specs.values():
-        check_spec(spec.predicate, control_plane_key)
+        check_spec(spec, control_plane_key)
     baseline_spec = _only(specs, "baseline")
     candidate_spec = _only(specs, "candidate")
     runtime_spec = _only(specs, "runtime")
     job_id = runtime_spec[1].predicate.job_id
+    _demand(len({spec.predicate.run_id for spec in specs.values()}) == 3, "two job specs name one run")
     policy_digest, policy_data = by_kind["policy"][0]
     for _, spec in (baseline_spec, candidate_spec, runtime_spec):
         _demand(spec.predicate.job_id == job_id, "the job specs belong to different jobs")
@@ -95,6 +96,9 @@ def assemble(
         _named(builds, runtime.candidate.build, "candidate"), *candidate_spec, runtime.candidate
     )
     _demand(len({runtime.baseline.build, runtime.candidate.build}) == 2, "both sides name one build")
+    for side, build in (("baseline", baseline_build), ("candidate", candidate_build)):
+        inside = build.predicate.buildDefinition.internalParameters
+        check_isolation(inside.isolation, policy, f"the {side} was built")
 
     measurement = check_measurement(by_kind["measurement"][0][1], *runtime_spec, policy)
     samples_digest, samples_data = by_kind["samples"][0]

@@ -1,4 +1,4 @@
-"""Whether the numbers that a measurement states are those of the raw data it names.
+"""Whether raw data follow the planned protocol, and a measurement's numbers are those of its raw data.
 
 Nothing here is judged. What cannot be recomputed from the raw data (artifact size, system facts, the
 environment) is the runner's word.
@@ -9,8 +9,15 @@ from __future__ import annotations
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples, SideQuality, SideSamples
-from edgeproof.contract.statements import MeasuredArtifact, Measurement, RuntimeConfig
-from edgeproof.domain.measurement import accuracy_metrics, backend_key, cold_start, fps, summarise
+from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, Measurement, RuntimeConfig
+from edgeproof.domain.measurement import (
+    accuracy_metrics,
+    backend_key,
+    cold_start,
+    compare_key,
+    fps,
+    summarise,
+)
 
 
 def check_results(measured: Measurement, samples: RawSamples, quality: RawQuality) -> None:
@@ -18,6 +25,7 @@ def check_results(measured: Measurement, samples: RawSamples, quality: RawQualit
     plan = measured.config.plan
     _demand(len(samples.pairs) in plan.looks, f"{len(samples.pairs)} pairs are not a planned look")
     _demand([pair.index for pair in samples.pairs] == list(range(len(samples.pairs))), "pairs are missing")
+    _check_protocol(plan, samples)
     _check_quality(measured.config, quality)
     baseline = tuple(pair.baseline for pair in samples.pairs)
     candidate = tuple(pair.candidate for pair in samples.pairs)
@@ -26,6 +34,19 @@ def check_results(measured: Measurement, samples: RawSamples, quality: RawQualit
     _check_side(
         "candidate", measured.candidate, config.candidate, config, candidate, quality, quality.candidate
     )
+
+
+def _check_protocol(plan: DuetPlan, samples: RawSamples) -> None:
+    """Every planned block of every process is there, with equally many calls, and no time is impossible."""
+    sides = [side for pair in samples.pairs for side in (pair.baseline, pair.candidate)]
+    _demand(all(len(side.blocks) == plan.blocks for side in sides), "the samples lack planned blocks")
+    _demand(all(len(side.warmup_ns) == plan.warmup_calls for side in sides), "warm-up calls are missing")
+    blocks = [block for side in sides for block in side.blocks]
+    _demand(all(len(block.settle_ns) == plan.settle_calls for block in blocks), "settling calls are missing")
+    calls = {len(block.samples_ns) for block in blocks}
+    _demand(len(calls) == 1, "the blocks have different numbers of calls")
+    _demand(plan.calls_per_block in (0, *calls), "the blocks have another number of calls than planned")
+    _demand(all(min(block.samples_ns, default=1) > 0 for block in blocks), "a call took no time")
 
 
 def _check_side(
@@ -41,7 +62,10 @@ def _check_side(
         summary = summarise(sides)
     except ValueError as error:
         raise Refused("chain_broken", f"the {name} has no counted samples") from error
-    accuracy = result.accuracy.metrics if result.accuracy else None
+    accuracy = (result.accuracy.metrics, result.accuracy.samples) if result.accuracy else None
+    metrics = accuracy_metrics(quality.labels, outputs)
+    ran = result.run_config
+    key = compare_key(result.model, result.batch, result.height, result.width, result.precision, ran.threads)
     facts: dict[str, tuple[object, object]] = {
         "artifact": (result.extra.runtime_artifact_sha256, told.artifact),
         "source model": (result.extra.source_model_sha256, told.source),
@@ -55,8 +79,12 @@ def _check_side(
         "frame rate": (result.fps_value, fps(summary.mean, result.batch)),
         "cold start": (result.cold_start, cold_start(sides)),
         "peak memory": (result.peak_memory_bytes, max(side.peak_rss_bytes for side in sides)),
-        "number of pairs": (result.run_config.pairs, len(sides)),
-        "accuracy": (accuracy, accuracy_metrics(quality.labels, outputs)),
+        "number of pairs": (ran.pairs, len(sides)),
+        "number of blocks": (ran.blocks, config.plan.blocks),
+        "number of calls": (ran.runs, len(sides[0].blocks[0].samples_ns)),
+        "number of threads": (ran.threads, config.threads or ran.threads),
+        "accuracy": (accuracy, metrics and (metrics, quality.samples)),
+        "compare key": (result.compare_key, key),
     }
     for what, (stated, recomputed) in facts.items():
         _demand(stated == recomputed, f"the {name}'s {what} is not that of the raw data")
@@ -64,6 +92,7 @@ def _check_side(
 
 def _check_quality(config: RuntimeConfig, quality: RawQuality) -> None:
     count = quality.samples
+    _demand(count > 0, "no output was looked at")
     for side in (quality.baseline, quality.candidate):
         _demand(side.predictions is None or len(side.predictions) == count, "predictions are missing")
         _demand(0 <= side.nonfinite <= count, "the count of non-finite outputs is impossible")

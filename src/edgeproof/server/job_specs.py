@@ -10,11 +10,10 @@ from edgeproof.contract.statements import (
     ForgeConfig,
     JobSpec,
     JobSpecStatement,
-    Resource,
     RunLimits,
     StageConfig,
-    resource,
 )
+from edgeproof.lab.chain import inputs_of
 from edgeproof.server.times import utc_text
 
 
@@ -49,22 +48,10 @@ def seal_job_spec(
         issued_at=utc_text(issued_at),
         expires_at=utc_text(issued_at + timedelta(seconds=limits.max_seconds + grace_seconds)),
     )
-    return key.seal(canonical(JobSpecStatement(subject=_inputs(config), predicate=spec)))
+    return key.seal(canonical(JobSpecStatement(subject=inputs_of(config), predicate=spec)))
 
 
 def _tasks(config: StageConfig) -> tuple[str, ...]:
     if isinstance(config, ForgeConfig):
         return ("build",)
     return ("latency", "agreement" if config.dataset is None else "accuracy")
-
-
-def _inputs(config: StageConfig) -> tuple[Resource, ...]:
-    if isinstance(config, ForgeConfig):
-        named = [("source", config.source), ("calibration", config.calibration)]
-    else:
-        named = [
-            ("baseline", config.baseline.artifact),
-            ("candidate", config.candidate.artifact),
-            ("dataset", config.dataset),
-        ]
-    return tuple(resource(name, digest) for name, digest in named if digest is not None)

@@ -107,7 +107,7 @@ def _build(spec: JobSpec, config: ForgeConfig, binding: Binding, runner: Signing
 
 
 def _measurement(config: RuntimeConfig, binding: Binding, runner: SigningKey, scene: Scene) -> Answer:
-    samples, quality = _samples(scene), _quality(scene)
+    samples, quality = _samples(scene, config.plan), _quality(scene)
     raw_samples, raw_quality = canonical(samples), canonical(quality)
     baseline, candidate = config.baseline, config.candidate
     statement = MeasurementStatement(

@@ -70,6 +70,7 @@ from edgeproof.domain.measurement import (
     fps,
     summarise,
 )
+from edgeproof.lab.chain import inputs_of
 from edgeproof.lab.policies import default_policy
 
 NOW = "2026-01-02T03:04:05Z"
@@ -179,7 +180,7 @@ class _Maker:
             issued_at=NOW,
             expires_at=NOW,
         )
-        statement = JobSpecStatement(subject=(resource("source", self._name("source")),), predicate=spec)
+        statement = JobSpecStatement(subject=inputs_of(config), predicate=spec)
         digest = self._keep("job-spec", self._control_plane.seal(canonical(statement)))
         return spec, Binding(
             job_id=spec.job_id,
@@ -268,7 +269,7 @@ class _Maker:
             min_isolation=policy.min_isolation,
         )
         _, binding = self._spec("runtime", config)
-        samples, quality = _samples(scene), _quality(scene)
+        samples, quality = _samples(scene, config.plan), _quality(scene)
         environment = EnvironmentSnapshot(
             at=NOW,
             governor=None,
@@ -400,21 +401,24 @@ def _papers(config: ForgeConfig, artifact: str) -> tuple[ForgeMetadata, ForgeMan
     return metadata, manifest, summary
 
 
-def _samples(scene: Scene) -> RawSamples:
+def _samples(scene: Scene, plan: DuetPlan) -> RawSamples:
+    count = plan.calls_per_block or scene.calls
     draw = random.Random(scene.seed)
 
     def side(scale: float) -> SideSamples:
         process = scale * (1 + draw.gauss(0, scene.jitter))
 
         def block(at: int) -> Block:
-            calls = tuple(int(1_000_000 * process * (1 + draw.gauss(0, 0.01))) for _ in range(scene.calls))
-            return Block(at_ns=at, settle_ns=(1_100_000,), samples_ns=calls, load=0.0, flags=())
+            calls = tuple(int(1_000_000 * process * (1 + draw.gauss(0, 0.01))) for _ in range(count))
+            return Block(
+                at_ns=at, settle_ns=(1_100_000,) * plan.settle_calls, samples_ns=calls, load=0.0, flags=()
+            )
 
         return SideSamples(
             load_ns=20_000_000,
             first_ns=3_000_000,
-            warmup_ns=(1_200_000,),
-            blocks=tuple(block(index * 10_000_000) for index in range(scene.blocks)),
+            warmup_ns=(1_200_000,) * plan.warmup_calls,
+            blocks=tuple(block(index * 10_000_000) for index in range(plan.blocks)),
             peak_rss_bytes=80 << 20,
         )
 
@@ -490,7 +494,7 @@ def _result(
         success=True,
         status="success",
         compare_key=compare_key(
-            side.model_name, config.batch, config.height, config.width, side.precision, config.threads
+            side.model_name, config.batch, config.height, config.width, side.precision, config.threads or 1
         ),
         backend_key=backend_key(config.backend, config.target),
         runtime_artifact_path="model.onnx",
@@ -498,11 +502,11 @@ def _result(
         peak_memory_bytes=max(one.peak_rss_bytes for one in sides),
         cold_start=cold_start(sides),
         run_config=RunConfig(
-            warmup=1,
-            runs=config.plan.calls_per_block,
+            warmup=config.plan.settle_calls,
+            runs=len(sides[0].blocks[0].samples_ns),
             blocks=config.plan.blocks,
             pairs=len(sides),
-            threads=config.threads,
+            threads=config.threads or 1,
             mode="duet",
             task="classification",
             input_source="dataset",
