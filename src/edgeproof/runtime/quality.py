@@ -144,8 +144,12 @@ class QualityRun:
         ]
         order = same_interface(*sessions)
         given = {name: tuple(shape) for name, shape in shapes.items()}
-        for side, session in zip(SIDES, sessions, strict=True):
-            resolved = _named(side, dataset.resolve_shapes, session.inputs, given, axes)
+        resolved, other = (
+            _named(side, dataset.resolve_shapes, session.inputs, given, axes)
+            for side, session in zip(SIDES, sessions, strict=True)
+        )
+        if resolved != other:
+            raise ModelRefused("incomparable_outputs", f"inputs differ: {resolved} and {other}")
         tensors = sessions[0].inputs
         samples = dataset.read(Path(data), tensors, resolved) if data else dataset.invent(tensors, resolved)
         feeds = write_feeds(samples, Path(folder))
