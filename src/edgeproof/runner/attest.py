@@ -8,6 +8,7 @@ contradicts them is refused (``result_invalid``).
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from edgeproof.contract.canonical import canonical
@@ -45,7 +46,8 @@ class Attestor(NamedTuple):
     boot_id: str
     isolation: Isolation
 
-    def binding(self, created_at: str) -> Binding:
+    def binding(self) -> Binding:
+        """A fresh nonce, and this device's clock: nothing of it comes from the child."""
         return Binding(
             job_id=self.spec.job_id,
             run_id=self.spec.run_id,
@@ -55,7 +57,7 @@ class Attestor(NamedTuple):
             runner_key=self.key.public.base64,
             nonce=secrets.token_hex(32),
             boot_id=self.boot_id,
-            created_at=created_at,
+            created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
 
 
@@ -66,6 +68,7 @@ def build_envelope(attestor: Attestor, config: ForgeConfig, done: ForgeDone, art
     _demand(done.manifest.artifact.sha256 == artifact, "another artifact")
     _demand([one.sha256 for one in done.metadata.artifacts] == [artifact], "another artifact")
     _demand(done.summary.artifact_sha256 == artifact, "another artifact")
+    _demand(done.summary.source_model_sha256 == config.source, "another source model")
     _demand(done.manifest.tool.calibration_sha256 == config.calibration, "another calibration set")
     dependencies: list[Resource] = [resource("source", config.source)]
     if config.calibration is not None:
@@ -77,7 +80,7 @@ def build_envelope(attestor: Attestor, config: ForgeConfig, done: ForgeDone, art
                 buildType=SLSA_BUILD_TYPE,
                 externalParameters=BuildParameters(config=config),
                 internalParameters=BuildInternals(
-                    binding=attestor.binding(done.finished_at),
+                    binding=attestor.binding(),
                     metadata=done.metadata,
                     manifest=done.manifest,
                     worker_runtime_summary=done.summary,
@@ -98,7 +101,7 @@ def build_envelope(attestor: Attestor, config: ForgeConfig, done: ForgeDone, art
             ),
         ),
     )
-    return attestor.key.seal(canonical(statement))
+    return _sealed(attestor, statement)
 
 
 def measurement_envelope(
@@ -115,7 +118,7 @@ def measurement_envelope(
             resource("candidate", config.candidate.artifact),
         ),
         predicate=Measurement(
-            binding=attestor.binding(done.environment_after.at),
+            binding=attestor.binding(),
             config=config,
             isolation=attestor.isolation,
             baseline=done.baseline,
@@ -126,7 +129,14 @@ def measurement_envelope(
             environment_after=done.environment_after,
         ),
     )
-    return attestor.key.seal(canonical(statement))
+    return _sealed(attestor, statement)
+
+
+def _sealed(attestor: Attestor, statement: BuildStatement | MeasurementStatement) -> bytes:
+    try:
+        return attestor.key.seal(canonical(statement))
+    except ValueError as error:
+        raise StageFailed("result_invalid", str(error), fault="backend") from error
 
 
 def _demand(holds: bool, what: str) -> None:

@@ -7,6 +7,9 @@ the one that the runner hashed and signed. Whoever spoils it spoils builds of th
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Final
@@ -14,11 +17,17 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.canonical import digest_of
-from edgeproof.contract.statements import ForgeConfig
+from edgeproof.contract.errors import StageFailed
+from edgeproof.contract.statements import CacheOrigin, ForgeConfig
 from edgeproof.forge.cache import ENTRY_RECORD, BuildCache, BuildRecord
+from edgeproof.runner.handover import left_bytes
+
+_log = logging.getLogger(__name__)
 
 LENT_FOLDER: Final = "build-cache"
 DEFAULT_BOUND: Final = 8 << 30
+_RECORD_BYTES: Final = 1 << 20
+_MOST_ENTRIES: Final = 16
 
 
 class LentBuilds:
@@ -32,20 +41,37 @@ class LentBuilds:
         """The name of the folder in ``workspace`` that the child may use as its build cache."""
         kept = self._order(config)
         if kept.exists():
-            kept.touch()
+            os.utime(kept)
             shutil.copytree(kept, workspace / LENT_FOLDER)
         return LENT_FOLDER
 
+    def check_origin(self, config: ForgeConfig, origin: CacheOrigin | None, artifact_digest: str) -> None:
+        """Raises ``StageFailed`` (``result_invalid``) for an earlier build that was not lent."""
+        if origin is not None and (origin, artifact_digest) not in self._origins(config):
+            detail = f"the stage claims an earlier build {origin.build_id[:200]!r}, which is not kept here"
+            raise StageFailed("result_invalid", detail, fault="backend")
+
     def keep(self, config: ForgeConfig, workspace: Path, artifact: Path, artifact_digest: str) -> None:
-        """Keep the finished build whose artifact has that digest, if the child recorded one."""
-        for path in (workspace / LENT_FOLDER).glob(f"*/{ENTRY_RECORD}"):
-            try:
-                record = msgspec.json.decode(path.read_bytes(), type=BuildRecord)
-            except (msgspec.MsgspecError, OSError):
-                continue
-            if record.artifact_sha256 == artifact_digest and not path.is_symlink():
-                BuildCache(self._order(config)).store(path.parent.name, artifact, record)
-        self._trim()
+        """Keep the finished build whose artifact has that digest, if the child recorded one.
+
+        A cache that cannot be written costs the next build's time, not this build's result.
+        """
+        try:
+            for entry in _entries(workspace / LENT_FOLDER):
+                record = _record(entry)
+                if record is not None and record.artifact_sha256 == artifact_digest:
+                    BuildCache(self._order(config)).store(entry.name, artifact, record)
+            self._trim()
+        except OSError as error:
+            _log.warning("a build could not be kept: %s", error)
+
+    def _origins(self, config: ForgeConfig) -> list[tuple[CacheOrigin, str]]:
+        records = [_record(entry) for entry in _entries(self._order(config))]
+        return [
+            (CacheOrigin(build_id=record.build_id, built_at=record.built_at), record.artifact_sha256)
+            for record in records
+            if record is not None
+        ]
 
     def _order(self, config: ForgeConfig) -> Path:
         order = msgspec.structs.asdict(config)
@@ -62,3 +88,17 @@ class LentBuilds:
                 return
             total -= sizes[order]
             shutil.rmtree(order, ignore_errors=True)
+
+
+def _entries(cache: Path) -> list[Path]:
+    """Entry folders, real ones only: a child may have planted links, or no end of folders."""
+    if cache.is_symlink() or not cache.is_dir():
+        return []
+    found = (one for one in cache.iterdir() if one.is_dir() and not one.is_symlink())
+    return [one for one, _ in zip(found, range(_MOST_ENTRIES), strict=False)]
+
+
+def _record(entry: Path) -> BuildRecord | None:
+    with contextlib.suppress(msgspec.MsgspecError, ValueError, StageFailed):
+        return msgspec.json.decode(left_bytes(entry / ENTRY_RECORD, _RECORD_BYTES), type=BuildRecord)
+    return None

@@ -6,25 +6,46 @@ workspace, where the isolation level can hide the rest.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgeproof.contract.envelope import SigningKey
+from edgeproof.contract.errors import Refused
 
 
 class RunnerHome:
-    """Paths under one folder. Creating it makes the folder and, once, the key."""
+    """Paths under one folder, which is made if need be.
 
-    def __init__(self, root: Path) -> None:
+    ``hide`` is what stages must not see: ``root`` itself, or a folder around it whose other contents are as
+    secret (``up`` keeps the control plane's beside the runner's).
+    """
+
+    def __init__(self, root: Path, *, hide: Path | None = None) -> None:
         self.root = root.resolve()
+        self.hidden = self.root if hide is None else hide.resolve()
+        if not self.root.is_relative_to(self.hidden):
+            raise ValueError(f"{self.root} does not lie in {self.hidden}")
         self.outbox = self.root / "outbox"
         self.inputs = self.root / "inputs"
         self.builds = self.root / "builds"
         self.work = self.root / "work"
         for folder in (self.root, self.outbox, self.inputs, self.builds, self.work):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def sole_owner(self) -> Iterator[None]:
+        """Raises ``Refused`` (``already_running``) while another process holds the folder."""
+        with (self.root / "runner.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Refused("already_running", f"another runner works in {self.root}") from None
+            yield
 
     def signing_key(self) -> SigningKey:
         """The runner's evidence key, made on first use. 32 raw bytes, mode 0600."""
@@ -55,6 +76,11 @@ def write_private(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -6,17 +6,20 @@ before every use and fetched again when damaged.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from edgeproof.contract.errors import StageFailed
 
 Fetch = Callable[[str, Path], Awaitable[None]]
 """Fetches the artifact with that digest to that path, whole or not at all."""
 
-DEFAULT_BOUND = 8 << 30
+DEFAULT_BOUND: Final = 8 << 30
 
 
 class InputCache:
@@ -26,20 +29,23 @@ class InputCache:
         self._folder = folder
         self._bound = bound
 
-    async def get(self, digest: str, fetch: Fetch) -> Path:
-        """The path of the artifact's bytes. Raises ``StageFailed`` when they do not match their name."""
-        path = self._folder / digest
-        if path.exists() and file_digest(path) == digest:
-            os.utime(path)
-            return path
-        await fetch(digest, path)
-        if file_digest(path) != digest:
-            path.unlink()
-            raise StageFailed(
-                "artifact_digest_mismatch", f"artifact {digest}", fault="infrastructure", retryable=True
-            )
-        self._trim(keep=path)
-        return path
+    async def place(self, digest: str, fetch: Fetch, target: Path) -> None:
+        """A copy of the artifact's bytes at ``target``: its user may write there, and not here.
+
+        Raises ``StageFailed`` (``artifact_digest_mismatch``) when what is fetched does not match its name.
+        """
+        kept = self._folder / digest
+        if not await asyncio.to_thread(_intact, kept, digest):
+            kept.unlink(missing_ok=True)
+            await fetch(digest, kept)
+            if not await asyncio.to_thread(_intact, kept, digest):
+                kept.unlink(missing_ok=True)
+                raise StageFailed(
+                    "artifact_digest_mismatch", f"artifact {digest}", fault="infrastructure", retryable=True
+                )
+        os.utime(kept)
+        await asyncio.to_thread(shutil.copyfile, kept, target)
+        self._trim(keep=kept)
 
     def _trim(self, keep: Path) -> None:
         files = sorted((p for p in self._folder.iterdir() if p.is_file()), key=lambda p: p.stat().st_mtime)
@@ -50,6 +56,10 @@ class InputCache:
             if path != keep:
                 size -= path.stat().st_size
                 path.unlink()
+
+
+def _intact(path: Path, digest: str) -> bool:
+    return path.exists() and file_digest(path) == digest
 
 
 def file_digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Final, Literal
 
 from edgeproof.contract.errors import Refused, Unavailable
@@ -45,9 +46,7 @@ class LeaseKeeper:
             request = HeartbeatRequest(progress=self._progress)
             try:
                 answer = await self._session.call(
-                    lambda request=request: self._session.control_plane.heartbeat(  # type: ignore[misc]
-                        self._claimed.run_id, self._lease, request
-                    )
+                    partial(self._session.control_plane.heartbeat, self._claimed.run_id, self._lease, request)
                 )
                 if answer.cancel_requested:
                     return "cancel_requested"

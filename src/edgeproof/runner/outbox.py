@@ -6,6 +6,7 @@ because the lease was lost.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from edgeproof.contract.base import Wire
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.domain.runs import Lease
 from edgeproof.runner.home import write_private
+
+_log = logging.getLogger(__name__)
 
 
 class PendingResult(Wire, frozen=True, kw_only=True):
@@ -44,7 +47,14 @@ class Outbox:
 
     def pending(self) -> Iterator[PendingResult]:
         for path in sorted(self._folder.glob("*.json")):
-            yield msgspec.json.decode(path.read_bytes(), type=PendingResult)
+            try:
+                yield msgspec.json.decode(path.read_bytes(), type=PendingResult)
+            except msgspec.MsgspecError as error:
+                _log.error("%s in the outbox is damaged and set aside: %s", path.name, error)
+                path.replace(path.with_suffix(".damaged"))
+
+    def holds(self, run_id: str) -> bool:
+        return self._path(run_id).exists()
 
     def _path(self, run_id: str) -> Path:
         # A run id is text, never a path: its digest names the file.

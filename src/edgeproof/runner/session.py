@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -39,6 +40,8 @@ class Session:
         self.capabilities = capabilities
         self._enrolment_token = enrolment_token
         self._server_key: PublicKey | None = None
+        self._registrations = 0
+        self._registering = asyncio.Lock()
 
     async def server_key(self) -> PublicKey:
         if self._server_key is None:
@@ -50,29 +53,41 @@ class Session:
         self._server_key = await self.control_plane.register(
             self.key, self.capabilities, self._enrolment_token
         )
+        self._registrations += 1
         _log.info("registered with control plane %s", self._server_key.fingerprint)
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
         """``ask()``, with one new registration when the token has run out."""
+        known = self._registrations
         try:
             return await ask()
         except Refused as error:
             if error.code != "unauthenticated":
                 raise
-        await self.open()
+        async with self._registering:
+            if self._registrations == known:  # else another call has renewed it meanwhile
+                await self.open()
         return await ask()
 
-    async def persist(self, ask: Callable[[], Awaitable[T]], stop: asyncio.Event | None = None) -> T:
+    async def persist(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        stop: asyncio.Event | None = None,
+        *,
+        patience: float = math.inf,
+    ) -> T:
         """``call``, repeated with jittered backoff while the control plane is unavailable.
 
-        Ends with the last ``Unavailable`` once ``stop`` is set.
+        Ends with the last ``Unavailable`` once ``stop`` is set or ``patience`` seconds have passed.
         """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience
         delay = FIRST_DELAY
         while True:
             try:
                 return await self.call(ask)
             except Unavailable as error:
-                if stop is not None and stop.is_set():
+                if clock() > deadline or (stop is not None and stop.is_set()):
                     raise
                 _log.warning("control plane unavailable (%s), trying again", error.code)
                 await _pause(delay * random.uniform(0.5, 1.5), stop)

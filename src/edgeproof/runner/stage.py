@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import msgspec
 
 from edgeproof.contract.base import Wire
 from edgeproof.contract.canonical import canonical
-from edgeproof.contract.errors import Refused, StageFailed
+from edgeproof.contract.errors import Refused, StageFailed, Unavailable
+from edgeproof.contract.ids import UtcTime
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
 from edgeproof.contract.runners import FailRequest
@@ -50,8 +52,8 @@ class ForgeDone(Wire, frozen=True, kw_only=True, tag="forge"):
     summary: WorkerRuntimeSummary
     cached: CacheOrigin | None
     versions: dict[str, str]
-    started_at: str
-    finished_at: str
+    started_at: UtcTime
+    finished_at: UtcTime
 
 
 class RuntimeDone(Wire, frozen=True, kw_only=True, tag="runtime"):
@@ -81,10 +83,13 @@ def main() -> None:
         outcome = _failed(error.code, error.detail, error)
     except Refused as error:
         outcome = _failed(error.code, error.detail, StageFailed(error.code))
+    except Unavailable as error:
+        fault = StageFailed(error.code, fault="device", retryable=True)
+        outcome = _failed(error.code, error.detail, fault)
     except MemoryError:
         outcome = _failed("memory_limit", "the stage ran out of memory", StageFailed("memory_limit"))
     except OSError as error:
-        if error.errno not in (28, 122, 27):  # ENOSPC, EDQUOT, EFBIG
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         fault = StageFailed("disk_full", fault="device", retryable=True)
         outcome = _failed("disk_full", f"the workspace is full: {error}", fault)
@@ -163,11 +168,12 @@ def _failed(code: str, message: str, error: StageFailed) -> StageError:
     )
 
 
-def _progress_to(stream: object) -> Callable[[Progress], None]:
+def _progress_to(stream: TextIO) -> Callable[[Progress], None]:
     def report(progress: Progress) -> None:
         # The parent may be gone; then this process ends with it, and the report does not matter.
         with contextlib.suppress(BrokenPipeError):
-            print(msgspec.json.encode(progress).decode(), file=stream, flush=True)  # type: ignore[call-overload]
+            stream.write(msgspec.json.encode(progress).decode() + "\n")
+            stream.flush()
 
     return report
 

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import psutil
 
-from edgeproof.contract.errors import StageFailed
+from edgeproof.contract.errors import CODES, StageFailed
 from edgeproof.contract.jobs import Progress
-from edgeproof.contract.runners import Isolation
+from edgeproof.contract.runners import FailRequest, Isolation
 from edgeproof.contract.statements import RunLimits
+from edgeproof.runner import process_tree
 from edgeproof.runner.confine import FAILED_EXIT
+from edgeproof.runner.handover import left_bytes
 from edgeproof.runner.isolation import child_environment, confined
-from edgeproof.runner.stage import OUTCOME_FILE, TASK_FILE, Outcome, StageError, Task
-
-_log = logging.getLogger(__name__)
+from edgeproof.runner.stage import OUTCOME_FILE, TASK_FILE, ForgeDone, Outcome, RuntimeDone, StageError, Task
 
 _MEMORY_SIGNALS: Final = frozenset({signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS})
 _WATCH_SECONDS: Final = 0.25
+_GRACE_SECONDS: Final = 2.0
 _TAIL_BYTES: Final = 4000
-_LINE_LIMIT: Final = 1 << 20
+_LINE_BYTES: Final = 4096
+_OUTCOME_BYTES: Final = 8 << 20
+_EVIDENCE_BYTES: Final = 64 << 10
+_COUNT_BOUND: Final = 1 << 53
+
+_Ending = Literal["ended", "time", "memory"]
 
 
 async def run_stage(
@@ -43,7 +48,7 @@ async def run_stage(
     level: Isolation,
     limits: RunLimits,
     on_progress: Callable[[Progress], None],
-) -> Outcome:
+) -> ForgeDone | RuntimeDone:
     """The outcome of ``task``, done in ``workspace``. Raises ``StageFailed`` for every other ending."""
     (workspace / TASK_FILE).write_bytes(msgspec.json.encode(task))
     command = [sys.executable, "-I", "-m", "edgeproof.runner.stage"]
@@ -54,102 +59,129 @@ async def run_stage(
         stderr=asyncio.subprocess.PIPE,
         env=child_environment(workspace),
         start_new_session=True,
-        limit=_LINE_LIMIT,
     )
     assert process.stdout is not None
     assert process.stderr is not None
     tail = bytearray()
-    watch = asyncio.create_task(_watch_memory(process.pid, limits.max_memory_bytes))
     reading = asyncio.gather(_relay(process.stdout, on_progress), _keep_tail(process.stderr, tail))
-    ending = asyncio.create_task(process.wait())
+    try:
+        ending = await _ending(process, limits)
+    finally:
+        await _end(process)
+        # Within the grace, for what stays open is held by a process that got away.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(reading, _GRACE_SECONDS)
+    if ending == "time":
+        raise StageFailed("time_limit", f"the stage ran longer than {limits.max_seconds} s")
+    if ending == "memory":
+        detail = f"the stage used more than {limits.max_memory_bytes} bytes of memory"
+        raise StageFailed("memory_limit", detail)
+    if process.returncode != 0:
+        raise _death(process.returncode, tail.decode(errors="replace").strip())
+    return _outcome(await asyncio.to_thread(left_bytes, workspace / OUTCOME_FILE, _OUTCOME_BYTES))
+
+
+async def _ending(process: asyncio.subprocess.Process, limits: RunLimits) -> _Ending:
+    ended = asyncio.create_task(process.wait())
     try:
         async with asyncio.timeout(limits.max_seconds):
-            await asyncio.wait({watch, ending}, return_when=asyncio.FIRST_COMPLETED)
+            while not ended.done():
+                if process_tree.memory_bytes(process.pid) > limits.max_memory_bytes:
+                    return "memory"
+                await asyncio.wait({ended}, timeout=_WATCH_SECONDS)
     except TimeoutError:
-        raise StageFailed("time_limit", f"the stage ran longer than {limits.max_seconds} s") from None
+        return "time"
     finally:
-        watch.cancel()
-        _kill_group(process)
-        await ending
-        with contextlib.suppress(asyncio.CancelledError):
-            await reading
-    if not watch.cancelled() and watch.done() and watch.exception() is None:
-        raise StageFailed(
-            "memory_limit", f"the stage used more than {limits.max_memory_bytes} bytes of memory"
-        )
-    return _outcome(process.returncode, workspace, bytes(tail))
+        ended.cancel()
+    return "ended"
 
 
-def _outcome(status: int | None, workspace: Path, tail: bytes) -> Outcome:
-    text = tail.decode(errors="replace").strip()
-    if status == 0:
-        outcome: Outcome = msgspec.json.decode((workspace / OUTCOME_FILE).read_bytes(), type=Outcome)
-        if isinstance(outcome, StageError):
-            failure = outcome.failure
-            raise StageFailed(
-                failure.code,
-                failure.message,
-                fault=failure.fault,
-                retryable=failure.retryable,
-                evidence=failure.evidence,
-            )
-        return outcome
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Asks the keeper to end all; what does not follow is killed, as far as it can still be found."""
+    left = process_tree.members(process.pid) if process.returncode is None else []
+    try:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+    except (TimeoutError, ProcessLookupError):
+        left += process_tree.members(process.pid)
+    finally:
+        if process.returncode is None or process.returncode < 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            for member in left:
+                with contextlib.suppress(psutil.Error):
+                    member.kill()
+    await process.wait()
+
+
+def _outcome(data: bytes) -> ForgeDone | RuntimeDone:
+    try:
+        outcome: Outcome = msgspec.json.decode(data, type=Outcome)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise StageFailed("result_invalid", f"the stage's outcome: {error}", fault="backend") from error
+    if isinstance(outcome, StageError):
+        raise _failure(outcome.failure)
+    return outcome
+
+
+def _failure(told: FailRequest) -> StageFailed:
+    """What the child says of its failure, within the bounds of what may be said."""
+    if told.code not in CODES:
+        return StageFailed("result_invalid", "the stage failed with an unknown code", fault="backend")
+    small = len(msgspec.json.encode(told.evidence)) <= _EVIDENCE_BYTES
+    return StageFailed(
+        told.code,
+        told.message,
+        fault=told.fault,
+        retryable=told.retryable,
+        evidence=told.evidence if small else (),
+    )
+
+
+def _death(status: int | None, tail: str) -> StageFailed:
+    evidence = ({"stderr": tail},)
     if status is not None and -status in _MEMORY_SIGNALS:
         name = signal.Signals(-status).name
-        raise StageFailed("memory_limit", f"the stage was ended by {name}", evidence=({"stderr": text},))
+        return StageFailed("memory_limit", f"the stage was ended by {name}", evidence=evidence)
     if status == FAILED_EXIT:
-        raise StageFailed("isolation_unavailable", text, fault="device")
-    if "MemoryError" in text or "bad_alloc" in text:
-        raise StageFailed("memory_limit", "the stage ran out of memory", evidence=({"stderr": text},))
-    raise StageFailed(
+        return StageFailed("isolation_unavailable", tail, fault="device")
+    if "MemoryError" in tail or "bad_alloc" in tail:
+        return StageFailed("memory_limit", "the stage ran out of memory", evidence=evidence)
+    return StageFailed(
         "stage_crashed",
         f"the stage ended with status {status}",
         fault="infrastructure",
         retryable=True,
-        evidence=({"stderr": text},),
+        evidence=evidence,
     )
 
 
 async def _relay(stream: asyncio.StreamReader, on_progress: Callable[[Progress], None]) -> None:
-    while line := await stream.readline():
-        with contextlib.suppress(msgspec.MsgspecError):
-            on_progress(msgspec.json.decode(line, type=Progress))
+    """Lines that are sensible progress; anything else, endless lines included, is passed over."""
+    line = bytearray()
+    while chunk := await stream.read(65536):
+        *whole, rest = chunk.split(b"\n")
+        for part in whole:
+            line += part
+            _note(bytes(line), on_progress)
+            line.clear()
+        line += rest
+        del line[_LINE_BYTES + 1 :]
+
+
+def _note(line: bytes, on_progress: Callable[[Progress], None]) -> None:
+    if len(line) > _LINE_BYTES:
+        return
+    try:
+        progress = msgspec.json.decode(line, type=Progress)
+    except (msgspec.MsgspecError, ValueError):
+        return
+    if 0 <= progress.completed < _COUNT_BOUND and 0 <= (progress.total or 0) < _COUNT_BOUND:
+        on_progress(progress)
 
 
 async def _keep_tail(stream: asyncio.StreamReader, tail: bytearray) -> None:
     while chunk := await stream.read(65536):
         tail += chunk
         del tail[:-_TAIL_BYTES]
-
-
-async def _watch_memory(pid: int, bound: int) -> None:
-    """Returns once the tree's private memory exceeds ``bound``; otherwise never."""
-    while True:
-        await asyncio.sleep(_WATCH_SECONDS)
-        if sum(_memory(process) for process in _tree(pid)) > bound:
-            return
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _memory(process: psutil.Process) -> int:
-    try:
-        info = process.memory_info()
-    except psutil.Error:
-        return 0
-    return int(info.rss - getattr(info, "shared", 0))
-
-
-def _kill_group(process: asyncio.subprocess.Process) -> None:
-    """The child leads a session of its own; whoever it started and left behind is in its group."""
-    for member in _tree(process.pid) if process.returncode is None else ():
-        with contextlib.suppress(psutil.Error):
-            member.kill()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import StageFailed
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ISOLATION_ORDER
+from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import ForgeConfig, RuntimeConfig
 from edgeproof.runner.attest import Attestor, build_envelope, measurement_envelope
 from edgeproof.runner.build_cache import LentBuilds
+from edgeproof.runner.handover import left_document, left_file
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.inputs import Fetch, InputCache, file_digest
 from edgeproof.runner.stage import QUALITY_FILE, SAMPLES_FILE, ForgeDone, RuntimeDone, Task
 from edgeproof.runner.supervisor import run_stage
+
+_RAW_BYTES: Final = 256 << 20
 
 
 class Product(NamedTuple):
@@ -37,36 +40,52 @@ async def do_work(
 ) -> Product:
     """Do what ``attestor.spec`` says, in ``workspace``. Raises ``StageFailed``."""
     config = attestor.spec.config
-    wanted = _inputs_of(config)
     if isinstance(config, RuntimeConfig):
         _demand_isolation(attestor, config)
     cache = InputCache(home.inputs)
     names: dict[str, str] = {}
-    for role, digest in wanted.items():
+    for role, digest in _inputs_of(config).items():
         names[role] = f"input-{role}"
-        cached = await cache.get(digest, fetch)
-        await asyncio.to_thread(shutil.copyfile, cached, workspace / names[role])
+        await cache.place(digest, fetch, workspace / names[role])
     builds = LentBuilds(home.builds)
-    lent = builds.lend(config, workspace) if isinstance(config, ForgeConfig) else None
+    lent = (
+        await asyncio.to_thread(builds.lend, config, workspace) if isinstance(config, ForgeConfig) else None
+    )
     outcome = await run_stage(
         Task(config=config, inputs=names, build_cache=lent),
         workspace,
-        hide=home.root,
+        hide=home.hidden,
         level=attestor.isolation,
         limits=attestor.spec.limits,
         on_progress=on_progress,
     )
     if isinstance(config, ForgeConfig) and isinstance(outcome, ForgeDone):
-        artifact = _inside(workspace, outcome.artifact)
-        digest = file_digest(artifact)
-        builds.keep(config, workspace, artifact, digest)
-        return Product(build_envelope(attestor, config, outcome, digest), {digest: artifact})
+        return await asyncio.to_thread(_built, attestor, config, outcome, workspace, builds)
     if isinstance(config, RuntimeConfig) and isinstance(outcome, RuntimeDone):
-        samples, quality = workspace / SAMPLES_FILE, workspace / QUALITY_FILE
-        digests = sha256_hex(samples.read_bytes()), sha256_hex(quality.read_bytes())
-        envelope = measurement_envelope(attestor, config, outcome, *digests)
-        return Product(envelope, dict(zip(digests, (samples, quality), strict=True)))
+        return await asyncio.to_thread(_measured, attestor, config, outcome, workspace)
     raise StageFailed("result_invalid", "the stage answered for another stage", fault="backend")
+
+
+def _built(
+    attestor: Attestor, config: ForgeConfig, done: ForgeDone, workspace: Path, builds: LentBuilds
+) -> Product:
+    artifact = left_file(workspace, done.artifact, attestor.spec.limits.max_upload_bytes)
+    digest = file_digest(artifact)
+    builds.check_origin(config, done.cached, digest)
+    envelope = build_envelope(attestor, config, done, digest)
+    builds.keep(config, workspace, artifact, digest)
+    return Product(envelope, {digest: artifact})
+
+
+def _measured(attestor: Attestor, config: RuntimeConfig, done: RuntimeDone, workspace: Path) -> Product:
+    bound = min(attestor.spec.limits.max_upload_bytes, _RAW_BYTES)
+    samples, quality = workspace / SAMPLES_FILE, workspace / QUALITY_FILE
+    digests = (
+        sha256_hex(left_document(samples, RawSamples, bound)),
+        sha256_hex(left_document(quality, RawQuality, bound)),
+    )
+    envelope = measurement_envelope(attestor, config, done, *digests)
+    return Product(envelope, dict(zip(digests, (samples, quality), strict=True)))
 
 
 def _inputs_of(config: ForgeConfig | RuntimeConfig) -> dict[str, str]:
@@ -88,11 +107,3 @@ def _demand_isolation(attestor: Attestor, config: RuntimeConfig) -> None:
             f"the policy demands {config.min_isolation}, this runner offers {attestor.isolation}",
             fault="device",
         )
-
-
-def _inside(workspace: Path, name: str) -> Path:
-    """A regular file of the workspace: a child must not have us sign or upload anything else."""
-    path = Path(name) if Path(name).is_absolute() else workspace / name
-    if path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(workspace):
-        raise StageFailed("result_invalid", "the stage names a file outside its workspace", fault="backend")
-    return path

@@ -1,0 +1,72 @@
+"""Hands signed results to the control plane, from the outbox, until it has answered for good."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Final
+
+from edgeproof.contract.errors import EdgeproofError, Refused, StageFailed, Unavailable
+from edgeproof.contract.runners import FailRequest
+from edgeproof.domain.runs import Lease
+from edgeproof.runner.outbox import Outbox, PendingResult
+from edgeproof.runner.session import Session
+
+_log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 60.0
+"""How long one delivery is tried before the runner turns to other work; it stays in the outbox."""
+
+_MESSAGE_CHARACTERS: Final = 4000
+_EVIDENCE_ITEMS: Final = 50
+
+
+class Delivery:
+    """Of results and of failures; ``outbox`` holds what was not delivered yet."""
+
+    def __init__(self, session: Session, outbox: Outbox) -> None:
+        self._session = session
+        self._outbox = outbox
+
+    async def deliver(self, result: PendingResult, stop: asyncio.Event) -> None:
+        """Keep ``result`` and submit it; it stays kept while the control plane cannot be asked.
+
+        A result that is refused is dropped, and unless its lease was lost, its run is reported as failed.
+        """
+        self._outbox.put(result)
+        ask = partial(
+            self._session.control_plane.submit, result.run_id, result.lease, result.envelope.encode()
+        )
+        try:
+            await self._session.persist(ask, stop, patience=PATIENCE_SECONDS)
+            _log.info("run %s: submitted", result.run_id)
+        except Unavailable as error:
+            _log.warning("run %s: result kept, not delivered yet (%s)", result.run_id, error.code)
+            return
+        except Refused as error:
+            _log.warning("run %s: result dropped, refused as %s", result.run_id, error)
+            if error.code != "stale_lease":
+                failure = StageFailed(error.code, error.detail, fault="infrastructure")
+                await self.report(result.run_id, result.lease, failure)
+        self._outbox.drop(result.run_id)
+
+    async def deliver_pending(self, stop: asyncio.Event) -> None:
+        """What an earlier process or an absent control plane left undelivered."""
+        for result in self._outbox.pending():
+            await self.deliver(result, stop)
+
+    async def report(self, run_id: str, lease: Lease, error: StageFailed) -> None:
+        """Say that the run failed, if the control plane can be told."""
+        request = FailRequest(
+            code=error.code,
+            message=error.detail[:_MESSAGE_CHARACTERS],
+            fault=error.fault,
+            retryable=error.retryable,
+            evidence=error.evidence[:_EVIDENCE_ITEMS],
+        )
+        try:
+            await self._session.call(partial(self._session.control_plane.fail, run_id, lease, request))
+        except EdgeproofError as refusal:
+            # The lease's expiry says the same to the server, only later.
+            _log.warning("run %s: failure not delivered (%s)", run_id, refusal.code)
