@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from pathlib import Path
 from typing import get_args
 
 from edgeproof.app.child_process import die_with_parent
@@ -39,7 +40,7 @@ async def _run(options: RunnerOptions) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    home = RunnerHome(options.home)
+    home = RunnerHome(options.home, hide=_private_folder(options))
     capabilities = detect_capabilities(await _isolation(options.isolation))
     ca_file = str(options.ca_file) if options.ca_file else None
     async with ControlPlaneClient(address, ca_file=ca_file) as client:
@@ -56,6 +57,14 @@ async def _isolation(wanted: str | None) -> Isolation:
     if level is None or ISOLATION_ORDER.index(level) > ISOLATION_ORDER.index(best):
         raise Refused("isolation_unavailable", f"isolation {wanted!r} is not to be had here, {best!r} is")
     return ISOLATION_ORDER[ISOLATION_ORDER.index(level)]
+
+
+def _private_folder(options: RunnerOptions) -> Path | None:
+    """The folder of ``up``, where the runner's home lies in it beside tokens that no stage may read."""
+    if options.token_file is None:
+        return None
+    folder = options.token_file.resolve().parent
+    return folder if options.home.resolve().is_relative_to(folder) else None
 
 
 def _enrolment_token(options: RunnerOptions) -> str | None:
