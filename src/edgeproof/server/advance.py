@@ -76,7 +76,13 @@ async def sweep(plane: ControlPlane) -> int:
     for row in rows:
         try:
             await advance(plane, row["job_id"])
-        except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (
+            Unavailable,
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ):
             _logger.exception("job %s could not advance; it will be tried again", row["job_id"])
     return len(rows)
 

@@ -21,6 +21,16 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 POOL_SIZE: Final = 16
 
+AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg raises when a connection is cut between two of its steps
+)
+"""The database is gone, starting, ending, full or in a knot: the same request may succeed later."""
+
 
 class Database:
     """A pool on one database, and one ``LISTEN`` connection. Belongs to one event loop."""

@@ -190,5 +190,5 @@ async def _advance_soon(plane: ControlPlane, job_id: str) -> None:
     """Now if possible. The outcome is stored already: what fails here, the sweep repeats."""
     try:
         await advance(plane, job_id)
-    except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         _logger.exception("job %s could not advance; the sweep will try again", job_id)

@@ -16,7 +16,13 @@ import asyncpg
 
 _logger = logging.getLogger(__name__)
 _RECONNECT_SECONDS: Final = 0.5
-_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+_AWAY: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    TimeoutError,
+)
 
 
 class WakeUps:

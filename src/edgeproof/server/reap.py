@@ -66,7 +66,13 @@ async def run_reaper(plane: ControlPlane) -> None:
             if clock.time() >= expire_at:
                 expire_at = clock.time() + _EXPIRE_ARTIFACTS_SECONDS
                 await expire_artifacts(plane)
-        except (EdgeproofError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (
+            EdgeproofError,
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ):
             _logger.exception("the reaper could not work; it will try again")
         try:
             await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)
