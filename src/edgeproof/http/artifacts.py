@@ -38,6 +38,7 @@ IfRangeHeader = Annotated[str | None, HeaderParameter(name="If-Range")]
 
 
 BYTES = ResponseSpec(bytes, generate_examples=False, description="All bytes", media_type=BINARY)
+THERE = ResponseSpec(None, description="It is there; `Content-Length` is its size")
 PART = ResponseSpec(bytes, generate_examples=False, description="The bytes of `Range`", media_type=BINARY)
 
 
@@ -116,7 +117,7 @@ async def get_artifact(
     operation_id="headArtifact",
     summary="Whether an artifact is there, and its size",
     tags=["artifacts"],
-    responses=problems(*TOKEN, "not_found", "stale_lease"),
+    responses={200: THERE, **problems(*TOKEN, "not_found", "stale_lease")},
 )
 async def head_artifact(
     request: StrictRequest, digest: DigestPath, run_id: RunQuery = None, lease: LeaseHeader = None

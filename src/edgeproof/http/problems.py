@@ -16,7 +16,8 @@ from litestar.exceptions import (
     ValidationException,
 )
 
-from edgeproof.contract.errors import CODES, EdgeproofError, FieldError, Problem, Refused, Unavailable
+from edgeproof.contract.errors import EdgeproofError, FieldError, Refused, Unavailable
+from edgeproof.server.database import AWAY
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 
@@ -75,9 +76,9 @@ def _framework(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     return _unexpected(request, error)
 
 
-def _connection(_: AnyRequest, error: Exception) -> Response[bytes]:
-    _log.warning("the database cannot be reached: %r", error)
-    return render(Unavailable("unavailable", "the database cannot be reached"))
+def _away(_: AnyRequest, error: Exception) -> Response[bytes]:
+    _log.warning("something that is needed is away: %r", error)
+    return render(Unavailable("unavailable", "a part of the control plane is away for the moment"))
 
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
@@ -92,17 +93,6 @@ EXCEPTION_HANDLERS: Final[dict[int | type[Exception], Callable[[AnyRequest, Any]
     ValidationException: _validation,
     ClientException: _client,
     HTTPException: _framework,
-    ConnectionError: _connection,
+    **dict.fromkeys((*AWAY, OSError), _away),
     Exception: _unexpected,
 }
-
-
-def titles(*codes: str) -> dict[int, str]:
-    """Status to the codes that a route answers with it, for the OpenAPI description."""
-    by_status: dict[int, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(CODES[code].status, []).append(code)
-    return {status: ", ".join(f"`{one}`" for one in by_status[status]) for status in sorted(by_status)}
-
-
-__all__ = ["EXCEPTION_HANDLERS", "PROBLEM_MEDIA_TYPE", "Problem", "render", "titles"]

@@ -33,6 +33,7 @@ LeaseHeader = Annotated[
     str | None,
     HeaderParameter(name=LEASE_HEADER, description="`<attempt>.<lease token>` of the claim"),
 ]
+LEASED = ResponseSpec(data_container=ClaimedRun, generate_examples=False, description="A lease on a run")
 NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_seconds`")
 
 
@@ -42,7 +43,7 @@ NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_se
     operation_id="claimRun",
     summary="Claim a run, waiting for one if asked",
     tags=["queue"],
-    responses={204: NO_WORK, **problems(*TOKEN, *BODY)},
+    responses={200: LEASED, 204: NO_WORK, **problems(*TOKEN, *BODY)},
 )
 async def claim(request: StrictRequest, data: JSONBody[ClaimRequest]) -> Response[ClaimedRun | None]:
     """For runners. The answer carries the signed job spec and the lease."""

@@ -6,7 +6,9 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 import pytest
 
@@ -138,3 +140,19 @@ async def test_an_artifact_over_the_limit(user: ControlPlaneClient, tmp_path: Pa
     with pytest.raises(Refused) as caught:
         await user.publish(file)
     assert caught.value.code == "body_too_large"
+
+
+async def test_a_database_that_cuts_its_connections_is_never_a_500(
+    server: ControlPlane, raw: httpx.AsyncClient, postgres_dsn: str, fresh_dsn: str
+) -> None:
+    name = urlsplit(fresh_dsn).path.removeprefix("/")
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        asking = [asyncio.create_task(raw.get("/api/jobs")) for _ in range(20)]
+        assert await connection.fetch(cut, name)
+        statuses = {(await one).status_code for one in asking}
+    finally:
+        await connection.close()
+    assert statuses <= {200, 503}
+    assert 200 in {(await raw.get("/api/jobs")).status_code for _ in range(20)}
