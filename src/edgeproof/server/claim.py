@@ -24,6 +24,7 @@ from edgeproof.server.events import append_event
 from edgeproof.server.job_specs import seal_job_spec
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_runner_classes
+from edgeproof.server.rows import Row
 from edgeproof.server.run_endings import leave_queue, tell_run
 from edgeproof.server.times import utc_text
 from edgeproof.server.waiting import woken
@@ -73,17 +74,23 @@ async def _note_presence(plane: ControlPlane, principal: Principal, request: Cla
 
 
 async def _claim_now(plane: ControlPlane, principal: Principal) -> ClaimedRun | None:
-    classes = await plane.database.pool.fetch(queue_sql.HEADS, principal.runner_id)
-    for row in classes:
+    heads = await plane.database.pool.fetch(queue_sql.HEADS, principal.runner_id)
+    for head in heads:
         found = True
         while found:
             async with plane.database.transaction() as connection:
-                run = await connection.fetchrow(queue_sql.LOCK_HEAD, row["class_id"], principal.runner_id)
+                run = await _lock_head(connection, principal, head)
                 found = run is not None
                 claimed = None if run is None else await _take(plane, connection, principal, run)
             if claimed is not None:
                 return claimed
     return None
+
+
+async def _lock_head(connection: Connection, principal: Principal, head: Row) -> Row | None:
+    if head["named"]:
+        return await connection.fetchrow(queue_sql.LOCK_NAMED_HEAD, head["class_id"], principal.runner_id)
+    return await connection.fetchrow(queue_sql.LOCK_HEAD, head["class_id"])
 
 
 async def _take(

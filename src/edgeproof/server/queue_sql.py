@@ -22,16 +22,19 @@ VALUES ($1, $5, $8, $9, $10)
 
 WAKE_RUNNERS: Final = f"SELECT pg_notify('{RUNS_CHANNEL}', $1::integer::text)"
 
-# One index probe a class; the order of the heads is the order in which the classes are tried.
+# Two index probes a class: runs for anybody, and runs that name this runner. The order of the heads is the
+# order in which they are tried.
 HEADS: Final = """
-SELECT rc.class_id
+SELECT head.class_id, head.named
 FROM runner_classes rc
 CROSS JOIN LATERAL (
-    SELECT priority, queued_at, run_id FROM run_queue
-    WHERE class_id = rc.class_id AND state = 'PENDING'
-      AND (assigned_runner_id IS NULL OR assigned_runner_id = $1)
-    ORDER BY priority, queued_at, run_id
-    LIMIT 1
+    (SELECT class_id, false AS named, priority, queued_at, run_id FROM run_queue
+     WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id IS NULL
+     ORDER BY priority, queued_at, run_id LIMIT 1)
+    UNION ALL
+    (SELECT class_id, true, priority, queued_at, run_id FROM run_queue
+     WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id = $1
+     ORDER BY priority, queued_at, run_id LIMIT 1)
 ) head
 WHERE rc.runner_id = $1
 ORDER BY head.priority, head.queued_at, head.run_id
@@ -40,8 +43,16 @@ ORDER BY head.priority, head.queued_at, head.run_id
 LOCK_HEAD: Final = """
 SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.class_id = $1 AND q.state = 'PENDING'
-  AND (q.assigned_runner_id IS NULL OR q.assigned_runner_id = $2)
+WHERE q.class_id = $1 AND q.state = 'PENDING' AND q.assigned_runner_id IS NULL
+ORDER BY q.priority, q.queued_at, q.run_id
+LIMIT 1
+FOR UPDATE OF q SKIP LOCKED
+"""
+
+LOCK_NAMED_HEAD: Final = """
+SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
+FROM run_queue q JOIN runs r USING (run_id)
+WHERE q.class_id = $1 AND q.state = 'PENDING' AND q.assigned_runner_id = $2
 ORDER BY q.priority, q.queued_at, q.run_id
 LIMIT 1
 FOR UPDATE OF q SKIP LOCKED
@@ -95,7 +106,7 @@ LOCK_EXPIRED: Final = """
 SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.runner_id, q.lease_digest,
     r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.state = 'CLAIMED' AND q.lease_expires_at <= $1 AND q.lease_expires_at <= clock_timestamp()
+WHERE q.state = 'CLAIMED' AND q.lease_expires_at <= $1
 ORDER BY q.lease_expires_at
 LIMIT 1
 FOR UPDATE OF q SKIP LOCKED

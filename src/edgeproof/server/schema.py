@@ -273,13 +273,23 @@ run_queue = Table(
         name="lease",
     ),
 )
+# Two, so that runs which name one runner never stand in the way of the others' claims.
 Index(
     "run_queue_pending_idx",
     run_queue.c.class_id,
     run_queue.c.priority,
     run_queue.c.queued_at,
     run_queue.c.run_id,
-    postgresql_where=text("state = 'PENDING'"),
+    postgresql_where=text("state = 'PENDING' AND assigned_runner_id IS NULL"),
+)
+Index(
+    "run_queue_assigned_idx",
+    run_queue.c.assigned_runner_id,
+    run_queue.c.class_id,
+    run_queue.c.priority,
+    run_queue.c.queued_at,
+    run_queue.c.run_id,
+    postgresql_where=text("state = 'PENDING' AND assigned_runner_id IS NOT NULL"),
 )
 Index("run_queue_leases_idx", run_queue.c.lease_expires_at, postgresql_where=text("state = 'CLAIMED'"))
 

@@ -73,6 +73,22 @@ async def test_a_named_runner_gets_the_run_and_nobody_else(yard: Any) -> None:
         await yard.analyze(runner="runner-nobody")
 
 
+async def test_runs_that_name_another_runner_stand_in_nobodys_way(yard: Any) -> None:
+    named = await yard.analyze(runner=yard.two.principal.runner_id)
+    anybodys = await yard.analyze()
+    assert [(await yard.one.take()).job_id for _ in range(2)] == [anybodys.job_id] * 2
+    assert await yard.one.claim() is None
+    assert [(await yard.two.take()).job_id for _ in range(2)] == [named.job_id] * 2
+
+
+async def test_a_runs_own_runner_takes_what_is_older_named_or_not(yard: Any) -> None:
+    named = await yard.analyze(runner=yard.two.principal.runner_id)
+    anybodys = await yard.analyze()
+    later = await yard.analyze(runner=yard.two.principal.runner_id)
+    order = [(await yard.two.take()).job_id for _ in range(6)]
+    assert order == [named.job_id] * 2 + [anybodys.job_id] * 2 + [later.job_id] * 2
+
+
 async def test_only_runners_claim(yard: Any) -> None:
     with pytest.raises(Refused, match="forbidden"):
         await claim(yard.plane, yard.user, ClaimRequest())

@@ -194,6 +194,19 @@ async def test_the_sweep_takes_up_what_a_crash_left(yard: Any) -> None:
     assert (await yard.job(job.job_id)).status == "completed"
 
 
+async def test_a_claim_leaves_a_run_whose_job_is_being_cancelled(yard: Any) -> None:
+    job = await yard.analyze()
+    leased = await yard.one.take()
+    # As if the server had died between noting the wish and taking the waiting run out of the queue.
+    await yard.plane.database.pool.execute(
+        "UPDATE jobs SET cancel_requested_at = clock_timestamp() WHERE job_id = $1", job.job_id
+    )
+    assert await yard.two.claim() is None
+    states = {run.run_id: run.state for run in (await yard.job(job.job_id)).runs}
+    assert states.pop(leased.run_id) == "CLAIMED"
+    assert list(states.values()) == ["CANCELLED"]
+
+
 async def test_the_reaper_runs_until_the_server_stops(yard: Any) -> None:
     job = await yard.analyze()
     await yard.plane.database.pool.execute(

@@ -171,3 +171,12 @@ async def test_a_result_is_refused_unless_signed_complete_and_made_for_this_leas
     assert await code(yard.one.submit(one, one.job_spec.encode())) == "key_unknown"
     await yard.one.upload(one, made)
     assert (await yard.one.submit(one, made.envelope)).state == "COMPLETE"
+
+
+async def test_naming_a_strangers_artifact_is_not_having_uploaded_it(yard: Any) -> None:
+    await yard.analyze()
+    claimed = await yard.one.take()
+    made = yard.one.answer(claimed)
+    digest = hashlib.sha256(made.uploads[0]).hexdigest()
+    await put_artifact(yard.plane, yard.user, digest, bytes_of(made.uploads[0]))
+    assert await code(yard.one.submit(claimed, made.envelope)) == "artifact_missing"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from edgeproof.contract.canonical import canonical, decode_canonical
 from edgeproof.contract.envelope import open_envelope
 from edgeproof.contract.statements import DecisionEnvelopeStatement
 from edgeproof.server.documents import load_document
-from edgeproof.server.events import job_events
+from edgeproof.server.events import append_event, job_events
 from edgeproof.server.evidence import list_evidence
 from edgeproof.testing.evidence import Scene
 
@@ -57,6 +60,35 @@ async def test_a_jobs_events_are_numbered_without_a_gap_and_end_with_its_end(yar
     assert events[-1].data["status"] == "completed"
     again = [event.seq async for event in job_events(yard.plane, yard.user, job.job_id, after=3)]
     assert again == [event.seq for event in events[3:]]
+
+
+async def test_events_written_at_once_are_numbered_without_a_gap(yard: Any) -> None:
+    job = await yard.analyze()
+
+    async def write(number: int) -> None:
+        async with yard.plane.database.transaction() as connection:
+            await append_event(connection, job.job_id, "log", {"number": number})
+
+    await asyncio.gather(*(write(number) for number in range(30)))
+    rows = await yard.plane.database.pool.fetch(
+        "SELECT seq FROM job_events WHERE job_id = $1 ORDER BY seq", job.job_id
+    )
+    assert [row["seq"] for row in rows] == list(range(1, 32))
+
+
+async def test_a_follower_is_woken_by_each_event_and_let_go_when_the_server_stops(yard: Any) -> None:
+    job = await yard.analyze()
+    events = job_events(yard.plane, yard.user, job.job_id)
+    assert (await anext(events)).data == {"status": "queued"}
+    following = asyncio.ensure_future(anext(events))
+    await yard.one.take()
+    # Far below the polling fallback, so that only a wake-up can have done it.
+    assert (await asyncio.wait_for(following, 3)).data == {"status": "running"}
+    assert (await anext(events)).type == "metadata"
+    following = asyncio.ensure_future(anext(events))
+    yard.plane.stopping.set()
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.wait_for(following, 3)
 
 
 async def test_evidence_that_does_not_hold_fails_the_job_in_lab_validation(yard: Any) -> None:

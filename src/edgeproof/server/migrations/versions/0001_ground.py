@@ -237,7 +237,11 @@ CREATE TABLE run_queue (
 CREATE INDEX run_queue_leases_idx ON run_queue (lease_expires_at) WHERE state = 'CLAIMED';
 
 CREATE INDEX run_queue_pending_idx ON run_queue (class_id, priority, queued_at, run_id)
-    WHERE state = 'PENDING';
+    WHERE state = 'PENDING' AND assigned_runner_id IS NULL;
+
+CREATE INDEX run_queue_assigned_idx
+    ON run_queue (assigned_runner_id, class_id, priority, queued_at, run_id)
+    WHERE state = 'PENDING' AND assigned_runner_id IS NOT NULL;
 """
 
 
