@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -28,6 +28,7 @@ from edgeproof.runner.handover import left_bytes
 from edgeproof.runner.isolation import child_environment, confined
 from edgeproof.runner.stage import OUTCOME_FILE, TASK_FILE, ForgeDone, Outcome, RuntimeDone, StageError, Task
 
+STAGE_COMMAND: Final = (sys.executable, "-I", "-m", "edgeproof.runner.stage")
 _MEMORY_SIGNALS: Final = frozenset({signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS})
 _WATCH_SECONDS: Final = 0.25
 _GRACE_SECONDS: Final = 2.0
@@ -48,12 +49,12 @@ async def run_stage(
     level: Isolation,
     limits: RunLimits,
     on_progress: Callable[[Progress], None],
+    command: Sequence[str] = STAGE_COMMAND,
 ) -> ForgeDone | RuntimeDone:
     """The outcome of ``task``, done in ``workspace``. Raises ``StageFailed`` for every other ending."""
     (workspace / TASK_FILE).write_bytes(msgspec.json.encode(task))
-    command = [sys.executable, "-I", "-m", "edgeproof.runner.stage"]
     process = await asyncio.create_subprocess_exec(
-        *confined(level, workspace, hide, limits, command),
+        *confined(level, workspace, hide, limits, list(command)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
