@@ -32,15 +32,15 @@ def _watch_parent(parent_pid: int) -> None:
     os._exit(1)
 
 
-async def stop_process(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, then SIGKILL after ``STOP_SECONDS``; returns once it is gone."""
+async def stop_process(process: asyncio.subprocess.Process, seconds: float = STOP_SECONDS) -> None:
+    """SIGTERM, then SIGKILL after ``seconds``; returns once it is gone."""
     if process.returncode is not None:
         return
     # Not process.terminate(): it may reap the child behind asyncio's back, which then loses its status.
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(seconds):
             await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):

@@ -19,7 +19,7 @@ ENROLMENT_FILE = "enrolment-token"
 _ENROLMENT_SECONDS = 3600
 
 
-async def ensure_credentials(plane: ControlPlane, data_dir: Path) -> Credentials:
+async def ensure_credentials(plane: ControlPlane, data_dir: Path, ca_file: str | None) -> Credentials:
     """The folder's credentials, made anew where they are missing or the database does not know them."""
     known = read_credentials(data_dir)
     admin = known.admin_token if known else ""
@@ -33,6 +33,7 @@ async def ensure_credentials(plane: ControlPlane, data_dir: Path) -> Credentials
         server_key=plane.keys.signing.public.base64,
         admin_token=admin,
         user_token=user,
+        ca_file=ca_file,
     )
     _write_private(credentials_path(data_dir), canonical(credentials))
     return credentials

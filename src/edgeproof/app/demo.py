@@ -31,6 +31,8 @@ from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.jobs import JobView
 
 _LOG_NAME: Final = "edgeproof.log"
+_STOP_SECONDS: Final = 40.0
+"""Longer than it takes to stop its parts one after the other, each after its own bound."""
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -110,6 +112,8 @@ async def _system(data_dir: Path, log: Path) -> AsyncIterator[ControlPlaneClient
             "--port",
             "0",
             "--json",
+            "--parent-pid",
+            str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=output,
@@ -120,7 +124,9 @@ async def _system(data_dir: Path, log: Path) -> AsyncIterator[ControlPlaneClient
         try:
             line = await process.stdout.readline()
             if not line:
-                raise Unavailable("unavailable", f"the system did not start; see {log}")
+                raise Unavailable(
+                    "unavailable", f"the system did not start; see {log}\n{_last_line(log)}".strip()
+                )
             ready = msgspec.json.decode(line, type=Ready)
             credentials = read_credentials(data_dir)
             if credentials is None:
@@ -129,4 +135,9 @@ async def _system(data_dir: Path, log: Path) -> AsyncIterator[ControlPlaneClient
             async with ControlPlaneClient(address, token=credentials.user_token) as client:
                 yield client
         finally:
-            await stop_process(process)
+            await stop_process(process, _STOP_SECONDS)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "")

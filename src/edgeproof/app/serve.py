@@ -65,7 +65,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    credentials = await ensure_credentials(plane, data_dir)
+    credentials = await ensure_credentials(plane, data_dir, config.tls_cert)
     await write_enrolment_token(plane, data_dir, credentials.admin_token)
     app = InFlight(create_app(plane))
     server = Server(
@@ -81,7 +81,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     serving = asyncio.create_task(server.serve())
     reaping = asyncio.create_task(run_reaper(plane))
     stopping = asyncio.create_task(stop.wait())
-    await _listening(config.host, config.port)
+    await _listening(config.host, config.port, serving)
     public = plane.keys.signing.public
     ready = Ready(url=config.public_url, server_key=public.base64, fingerprint=public.fingerprint)
     print(msgspec.json.encode(ready).decode(), flush=True)  # noqa: T201 - the protocol with the parent
@@ -121,10 +121,10 @@ class InFlight:
             _log.warning("%s requests were still under way at the stop", self._count)
 
 
-async def _listening(host: str, port: int) -> None:
-    """Returns once the port takes connections."""
+async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    """Returns once the port takes connections. Raises what ended ``serving`` before it did."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    while True:
+    while not serving.done():
         try:
             _, writer = await asyncio.open_connection(address, port)
         except OSError:
@@ -132,6 +132,8 @@ async def _listening(host: str, port: int) -> None:
             continue
         writer.close()
         return
+    serving.result()
+    raise OSError(f"the listener on {host}:{port} ended at once")
 
 
 def main() -> None:

@@ -1,45 +1,50 @@
 """``edgeproof up``: PostgreSQL, the control plane and a local runner, each its own process, as one thing.
 
-Started in that order, stopped in the other. A child that ends by itself is started again; when this
-process ends, however it ends, none of them is left.
+Started in that order, stopped in the other. What cannot start at first is an error; what ends later, by
+itself or by a stranger's hand, is started again: the runner alone, the control plane alone, PostgreSQL with
+the control plane. The runner is left to its work meanwhile. When this process ends, however it ends, none
+of them is left.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import ipaddress
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
-import psutil
 
-from edgeproof.app.child_process import stop_process
+from edgeproof.app.child_process import die_with_parent, stop_process
 from edgeproof.app.credentials import ENROLMENT_FILE
+from edgeproof.app.database import GroundDatabase, ground_database
+from edgeproof.app.preconditions import demand_safe_bind, free_port, sole_use
 from edgeproof.app.serve import DATABASE_VARIABLE, Ready, ServeConfig
 from edgeproof.cli.use_cases import UpOptions
-from edgeproof.contract.errors import Refused, Unavailable
-from edgeproof.server.postgres import EmbeddedPostgres, PostgresError
+from edgeproof.contract.errors import EdgeproofError, Unavailable
 
 _log = logging.getLogger(__name__)
 
-RESTART_SECONDS: Final = 0.5
+FIRST_DELAY: Final = 0.2
+LONGEST_DELAY: Final = 15.0
+GOOD_SECONDS: Final = 30.0
+"""A child that lived so long is started again at once; one that did not, after a growing delay."""
 _READY_SECONDS: Final = 60.0
 
 Announce = Callable[[Ready], None]
+T = TypeVar("T")
 
 
 def run_up(options: UpOptions) -> None:
-    """Returns after SIGINT or SIGTERM. Raises ``EdgeproofError`` when it cannot start."""
+    """Returns after SIGINT or SIGTERM, which are how it is meant to end. Raises ``EdgeproofError`` when it
+    cannot start."""
+    if options.parent_pid is not None:
+        die_with_parent(options.parent_pid)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(_run_up(options))
 
@@ -59,66 +64,115 @@ async def _run_up(options: UpOptions) -> None:
 
 
 async def up(options: UpOptions, stop: asyncio.Event, announce: Announce) -> None:
-    """Runs until ``stop`` is set."""
-    _demand_safe_bind(options)
+    """Runs until ``stop`` is set, also while it still starts."""
+    demand_safe_bind(options)
     data_dir = options.data_dir.resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _sole_owner(data_dir):
-        port = _free_port(options.host, options.port)
-        async with _database(data_dir) as (dsn, database_ended):
-            config = _serve_config(options, data_dir, port)
-            await _supervise(options, config, dsn, database_ended, stop, announce)
+    with sole_use(data_dir):
+        config = _serve_config(options, data_dir, free_port(options.host, options.port))
+        async with _beside(_system(options, config, announce)) as system, _beside(stop.wait()) as stopping:
+            await asyncio.wait({system, stopping}, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _supervise(
-    options: UpOptions,
-    config: ServeConfig,
-    dsn: str,
-    database_ended: asyncio.Event,
-    stop: asyncio.Event,
-    announce: Announce,
-) -> None:
-    announced = False
-    while not stop.is_set():
-        server, ready = await _start_server(config, dsn)
-        runner: asyncio.subprocess.Process | None = None
+async def _system(options: UpOptions, config: ServeConfig, announce: Announce) -> None:
+    """Runs until cancelled; ends by itself only when it cannot start."""
+    ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+    async with (
+        ground_database(Path(config.data_dir)) as database,
+        _beside(_keep_server(config, database, ready)) as serving,
+    ):
+        first: set[asyncio.Future[Any]] = {serving, ready}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            return
+        announce(ready.result())
+        if not options.runners:
+            await asyncio.wait({serving})
+            return
+        async with _beside(_keep_runner(config, ready.result())) as working:
+            await asyncio.wait({serving, working}, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _keep_server(config: ServeConfig, database: GroundDatabase, ready: asyncio.Future[Ready]) -> None:
+    delays = _Delays()
+    dsn = await database.start()
+    while True:
         try:
-            if not announced:
-                announce(ready)
-                announced = True
-            if options.runners:
-                runner = await _start_runner(config, ready)
-            while not stop.is_set() and server.returncode is None:
-                await _first_end(stop, database_ended, server, runner)
-                if database_ended.is_set() and not stop.is_set():
-                    raise Unavailable("unavailable", "the embedded PostgreSQL ended by itself")
-                if runner is not None and runner.returncode is not None and not stop.is_set():
-                    _log.warning("the local runner ended with %s, starting it again", runner.returncode)
-                    await asyncio.sleep(RESTART_SECONDS)
-                    runner = await _start_runner(config, ready)
+            server, told = await _start_server(config, dsn)
+        except Unavailable as error:
+            if not ready.done():
+                raise
+            _log.warning("%s", error.detail)
+        else:
+            if not ready.done():
+                ready.set_result(told)
+            delays.started()
+            async with _beside(database.ended()) as ended, _beside(server.wait()) as waiting:
+                try:
+                    await asyncio.wait({ended, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                    gone = "PostgreSQL" if ended.done() else f"the control plane ({server.returncode})"
+                    _log.warning("%s ended by itself, starting it again", gone)
+                finally:
+                    await stop_process(server)
+        await delays.pause()
+        dsn = await _restart(database, dsn, delays)
+
+
+async def _restart(database: GroundDatabase, dsn: str, delays: _Delays) -> str:
+    """The address of a database that runs: ``dsn``, or another after however many starts it took."""
+    async with _beside(database.ended()) as ended:
+        # One turn of the loop: a database that has ended says so.
+        await asyncio.wait({ended}, timeout=0.01)
+        if not ended.done():
+            return dsn
+    while True:
+        try:
+            return await database.start()
+        except EdgeproofError as error:
+            _log.warning("PostgreSQL did not start: %s", error.detail)
+            await delays.pause()
+
+
+async def _keep_runner(config: ServeConfig, ready: Ready) -> None:
+    delays = _Delays()
+    while True:
+        runner = await _start_runner(config, ready)
+        delays.started()
+        try:
+            await runner.wait()
         finally:
-            if runner is not None:
-                await stop_process(runner)
-            await stop_process(server)
-        if not stop.is_set():
-            _log.warning("the control plane ended with %s, starting it again", server.returncode)
-            await asyncio.sleep(RESTART_SECONDS)
+            await stop_process(runner)
+        _log.warning("the local runner ended by itself (%s), starting it again", runner.returncode)
+        await delays.pause()
 
 
-async def _first_end(
-    stop: asyncio.Event,
-    database_ended: asyncio.Event,
-    server: asyncio.subprocess.Process,
-    runner: asyncio.subprocess.Process | None,
-) -> None:
-    waits = [stop.wait(), database_ended.wait(), server.wait()]
-    if runner is not None:
-        waits.append(runner.wait())
-    tasks = [asyncio.create_task(one) for one in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
+class _Delays:
+    """How long to wait before the next start of what ended."""
+
+    def __init__(self) -> None:
+        self._delay = FIRST_DELAY
+        self._since = 0.0
+
+    def started(self) -> None:
+        self._since = asyncio.get_running_loop().time()
+
+    async def pause(self) -> None:
+        if asyncio.get_running_loop().time() - self._since > GOOD_SECONDS:
+            self._delay = FIRST_DELAY
+        await asyncio.sleep(self._delay)
+        self._delay = min(self._delay * 2, LONGEST_DELAY)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """``work`` as a task that does not outlive the block; its own error leaves the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 async def _start_server(config: ServeConfig, dsn: str) -> tuple[asyncio.subprocess.Process, Ready]:
@@ -129,19 +183,28 @@ async def _start_server(config: ServeConfig, dsn: str) -> tuple[asyncio.subproce
         msgspec.json.encode(config).decode(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, DATABASE_VARIABLE: dsn},
+        env={**_environment(), DATABASE_VARIABLE: dsn},
         start_new_session=True,
     )
+    try:
+        return server, await _ready(server)
+    except BaseException:
+        await stop_process(server)
+        raise
+
+
+async def _ready(server: asyncio.subprocess.Process) -> Ready:
     assert server.stdout is not None
     try:
         async with asyncio.timeout(_READY_SECONDS):
             line = await server.stdout.readline()
     except TimeoutError:
-        line = b""
+        raise Unavailable(
+            "unavailable", f"the control plane was not ready in {_READY_SECONDS:.0f} s"
+        ) from None
     if not line:
-        await stop_process(server)
-        raise Unavailable("unavailable", f"the control plane did not start (exit {server.returncode})")
-    return server, msgspec.json.decode(line, type=Ready)
+        raise Unavailable("unavailable", f"the control plane did not start (exit {await server.wait()})")
+    return msgspec.json.decode(line, type=Ready)
 
 
 async def _start_runner(config: ServeConfig, ready: Ready) -> asyncio.subprocess.Process:
@@ -161,36 +224,14 @@ async def _start_runner(config: ServeConfig, ready: Ready) -> asyncio.subprocess
         str(os.getpid()),
         *(["--ca-file", config.tls_cert] if config.tls_cert else []),
         stdin=asyncio.subprocess.DEVNULL,
+        env=_environment(),
         start_new_session=True,
     )
 
 
-@asynccontextmanager
-async def _database(data_dir: Path) -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """The owner's database when ``EDGEPROOF_DATABASE_URL`` names one, else an embedded one."""
-    ended = asyncio.Event()
-    own = os.environ.get(DATABASE_VARIABLE)
-    if own:
-        yield own, ended
-        return
-    postgres = EmbeddedPostgres(data_dir / "postgres")
-    try:
-        address = await postgres.start()
-    except PostgresError as error:
-        code = "already_running" if error.code == "postgres_already_running" else "unavailable"
-        raise Unavailable(code, str(error)) from error
-
-    async def watch() -> None:
-        await postgres.wait()
-        ended.set()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield address.dsn(), ended
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        await postgres.stop()
+def _environment() -> dict[str, str]:
+    """Ours without what only one child may know."""
+    return {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
 
 
 def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
@@ -207,64 +248,3 @@ def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         lease_seconds=options.lease_seconds,
         heartbeat_seconds=options.heartbeat_seconds,
     )
-
-
-def _demand_safe_bind(options: UpOptions) -> None:
-    if (options.tls_cert is None) != (options.tls_key is None):
-        raise Refused("insecure_bind", "--tls-cert and --tls-key go together")
-    if options.tls_cert or options.behind_tls_proxy or _is_loopback(options.host):
-        return
-    raise Refused(
-        "insecure_bind",
-        f"{options.host} is not loopback: give --tls-cert and --tls-key, or --behind-tls-proxy",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _free_port(host: str, port: int) -> int:
-    """``port`` if nobody holds it, a free one for 0. Raises ``Refused`` (``port_in_use``)."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            holder = _holder_of(port)
-            who = f"process {holder}" if holder else "another process"
-            raise Refused("port_in_use", f"{host}:{port} is held by {who}: {error.strerror}") from error
-        return int(probe.getsockname()[1])
-
-
-def _holder_of(port: int) -> int | None:
-    with contextlib.suppress(psutil.Error):
-        for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                return int(connection.pid) if connection.pid else None
-    return None
-
-
-@contextlib.contextmanager
-def _sole_owner(data_dir: Path) -> Iterator[None]:
-    """Holds the folder's lock. Raises ``Refused`` (``already_running``) naming the process that has it."""
-    with (data_dir / "up.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise Refused("already_running", f"{data_dir} is in use by process {holder}") from None
-        _note_pid(file)
-        yield
-
-
-def _note_pid(file: IO[str]) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(str(os.getpid()))
-    file.flush()

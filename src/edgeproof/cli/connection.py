@@ -1,7 +1,8 @@
 """Which control plane a command talks to, and as whom.
 
 In this order: ``--server`` / ``EDGEPROOF_SERVER`` with ``--token`` / ``EDGEPROOF_TOKEN``; else the
-credentials that ``edgeproof up`` left in its data folder.
+credentials that ``edgeproof up`` left in its data folder. ``EDGEPROOF_CA_FILE`` names
+CA certificates to trust besides the system's.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class Credentials(Wire, frozen=True, kw_only=True):
-    """``credentials.json`` of a data folder; ``server_key`` is the raw public key, base64."""
+    """``credentials.json`` of a data folder; ``server_key`` is the raw public key, base64.
+
+    ``ca_file`` holds the certificate of a server that ends TLS itself.
+    """
 
     url: str
     server_key: str
     admin_token: str
     user_token: str
+    ca_file: str | None = None
 
 
 class Connection(Wire, frozen=True, kw_only=True):
@@ -34,11 +39,12 @@ class Connection(Wire, frozen=True, kw_only=True):
     server: str
     token: str | None
     server_key: str | None = None
+    ca_file: str | None = None
 
     def client(self, token: str | None = None) -> ControlPlaneClient:
         from edgeproof.client.transport import ControlPlaneClient
 
-        return ControlPlaneClient(self.server, token=token or self.token)
+        return ControlPlaneClient(self.server, token=token or self.token, ca_file=self.ca_file)
 
 
 def default_data_dir() -> Path:
@@ -65,8 +71,9 @@ def connect(server: str | None, token: str | None, data_dir: Path, *, admin: boo
     """Raises ``Refused`` (``server_unreachable``) when nothing says where the control plane is."""
     from edgeproof.contract.envelope import PublicKey
 
+    ca_file = os.environ.get("EDGEPROOF_CA_FILE")
     if server is not None:
-        return Connection(server=server, token=token)
+        return Connection(server=server, token=token, ca_file=ca_file)
     known = read_credentials(data_dir)
     if known is None:
         raise Refused(
@@ -79,4 +86,5 @@ def connect(server: str | None, token: str | None, data_dir: Path, *, admin: boo
         server=f"{known.url}#{key.fingerprint}",
         token=token or (known.admin_token if admin else known.user_token),
         server_key=known.server_key,
+        ca_file=ca_file or known.ca_file,
     )

@@ -36,10 +36,13 @@ async def write_results(
 ) -> PublicKey:
     """Writes ``summary.json``, ``report.html``, ``report.md``, ``evidence/``; ``trust.json`` beside or in it.
 
-    Returns the control plane's key, as its ``/health`` tells it.
+    ``evidence/`` then holds what these jobs rest on and nothing of an earlier one. Returns the
+    control plane's key, as its ``/health`` tells it.
     """
     key = PublicKey.from_base64((await client.health()).server_key)
     reported = [ReportJob(candidate=name, job=job) for name, job in jobs]
+    for earlier in (out / "evidence").glob(f"*-{'[0-9a-f]' * 64}.json"):
+        earlier.unlink()
     for _, job in jobs:
         if job.status == "completed":
             await save_evidence(client, job.job_id, out / "evidence")

@@ -24,6 +24,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--lease-seconds", default=90.0, show_default=True, type=click.FloatRange(1))
 @click.option("--heartbeat-seconds", default=30.0, show_default=True, type=click.FloatRange(0.2))
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON once it is up.")
+@click.option("--parent-pid", type=int, hidden=True)
 @click.pass_obj
 def up(
     use_cases: UseCases,
@@ -38,8 +39,9 @@ def up(
     lease_seconds: float,
     heartbeat_seconds: float,
     as_json: bool,
+    parent_pid: int | None,
 ) -> None:
-    """Start PostgreSQL, the control plane and a runner on this machine, until Ctrl-C.
+    """Start PostgreSQL, the control plane and a runner on this machine, until Ctrl-C, which is exit 0.
 
     EDGEPROOF_DATABASE_URL names your own PostgreSQL; without it an embedded one lives in the data folder.
     """
@@ -56,5 +58,6 @@ def up(
             lease_seconds=lease_seconds,
             heartbeat_seconds=heartbeat_seconds,
             json=as_json,
+            parent_pid=parent_pid,
         )
     )

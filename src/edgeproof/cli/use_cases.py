@@ -11,7 +11,10 @@ from edgeproof.contract.base import Wire
 
 @dataclass(frozen=True, kw_only=True)
 class UpOptions:
-    """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1."""
+    """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1.
+
+    With ``parent_pid`` it ends when that process does.
+    """
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -24,6 +27,7 @@ class UpOptions:
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
     json: bool = False
+    parent_pid: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
