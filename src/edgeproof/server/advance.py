@@ -11,9 +11,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Final, assert_never
 
-import asyncpg
-
-from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.domain.runs import DEFAULT_PRIORITY
@@ -71,18 +69,13 @@ async def step(plane: ControlPlane, connection: Connection, job: Row) -> bool:
 
 
 async def sweep(plane: ControlPlane) -> int:
-    """Advance every job that waits for it; how many there were. One job's trouble does not stop the rest."""
+    """Advance every job that waits for it; how many there were. One job's trouble, of whatever kind, does not
+    stop the rest."""
     rows = await plane.database.pool.fetch(_WAITING_JOBS, _SWEEP)
     for row in rows:
         try:
             await advance(plane, row["job_id"])
-        except (
-            Unavailable,
-            OSError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ):
+        except Exception:
             _logger.exception("job %s could not advance; it will be tried again", row["job_id"])
     return len(rows)
 

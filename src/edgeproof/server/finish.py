@@ -11,12 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from edgeproof.contract.canonical import decode_canonical, sha256_hex
 from edgeproof.contract.envelope import PublicKey
-from edgeproof.contract.errors import CODES, Refused, Unavailable
+from edgeproof.contract.errors import CODES, Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.runners import FailRequest, FailResponse, SubmitResponse
@@ -190,5 +189,5 @@ async def _advance_soon(plane: ControlPlane, job_id: str) -> None:
     """Now if possible. The outcome is stored already: what fails here, the sweep repeats."""
     try:
         await advance(plane, job_id)
-    except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+    except Exception:
         _logger.exception("job %s could not advance; the sweep will try again", job_id)

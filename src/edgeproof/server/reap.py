@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import asyncpg
-
-from edgeproof.contract.errors import EdgeproofError
 from edgeproof.contract.jobs import JobError
 from edgeproof.server import queue_sql
 from edgeproof.server.advance import sweep
@@ -55,7 +52,10 @@ class Patience:
 
 
 async def run_reaper(plane: ControlPlane) -> None:
-    """Reap and sweep every ``reap_interval_seconds`` until the server stops; survives a lost database."""
+    """Reap and sweep every ``reap_interval_seconds`` until the server stops.
+
+    Whatever goes wrong is logged and tried again: without this loop no lost runner's work would be done.
+    """
     patience = Patience(timedelta(seconds=plane.settings.lease_seconds))
     clock = asyncio.get_running_loop()
     expire_at = clock.time()
@@ -66,13 +66,7 @@ async def run_reaper(plane: ControlPlane) -> None:
             if clock.time() >= expire_at:
                 expire_at = clock.time() + _EXPIRE_ARTIFACTS_SECONDS
                 await expire_artifacts(plane)
-        except (
-            EdgeproofError,
-            OSError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ):
+        except Exception:
             _logger.exception("the reaper could not work; it will try again")
         try:
             await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)

@@ -207,6 +207,18 @@ async def test_a_claim_leaves_a_run_whose_job_is_being_cancelled(yard: Any) -> N
     assert list(states.values()) == ["CANCELLED"]
 
 
+async def test_one_jobs_trouble_does_not_stop_the_sweep(yard: Any) -> None:
+    jobs = [await yard.analyze() for _ in range(2)]
+    pool = yard.plane.database.pool
+    await pool.execute("UPDATE jobs SET input_summary = '{}' WHERE job_id = $1", jobs[0].job_id)
+    await pool.execute(
+        "UPDATE jobs SET cancel_requested_at = clock_timestamp() WHERE job_id = $1", jobs[1].job_id
+    )
+    await pool.execute("UPDATE jobs SET needs_advance = true")
+    assert await sweep(yard.plane) == 2
+    assert [(await yard.job(job.job_id)).status for job in jobs] == ["queued", "cancelled"]
+
+
 async def test_the_reaper_runs_until_the_server_stops(yard: Any) -> None:
     job = await yard.analyze()
     await yard.plane.database.pool.execute(
