@@ -299,8 +299,10 @@ S = TypeVar("S", JobSpecStatement, BuildStatement, MeasurementStatement, Decisio
 def open_statement(data: bytes, key: PublicKey, type_: type[S], *, what: str) -> S:
     """Envelope bytes in, a verified statement of the demanded type out. Raises ``Refused``."""
     try:
-        return decode_canonical(open_envelope(data, key), type_, what=what)
+        payload = open_envelope(data, key)
     except Refused as error:
-        if error.code == "not_canonical":
-            raise Refused("statement_invalid", error.detail) from error
-        raise
+        raise Refused(error.code, f"{what}: {error.detail}") from error
+    try:
+        return decode_canonical(payload, type_, what=what)
+    except Refused as error:
+        raise Refused("statement_invalid", error.detail) from error
