@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from edgeproof.contract.canonical import canonical, decode_canonical, sha256_hex
-from edgeproof.contract.envelope import PublicKey, open_envelope, peek_payload
+from edgeproof.contract.envelope import PublicKey, peek_payload
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Decision
 from edgeproof.contract.statements import (
@@ -125,13 +125,12 @@ def _verify_one(
     name: str, data: bytes, folder: _Folder, trust: PublicKey | None
 ) -> tuple[VerifiedDecision, tuple[EvidenceRef, ...]]:
     key = trust or _claimed_key(data, folder)
-    payload = open_envelope(data, key)
     statement = open_statement(data, key, DecisionEnvelopeStatement, what="decision")
     evidence = statement.predicate.evidence
     documents = {one.digest: _document(one, folder) for one in evidence}
     dossier = assemble(documents, evidence, key)
     again = judge(dossier, with_guard=statement.predicate.guard_analysis is not None)
-    if canonical(again) != payload:
+    if canonical(again) != canonical(statement):
         raise Refused("decision_differs", f"recomputing gives another {_difference(statement, again)}")
     decided, measured = statement.predicate.deployment_decision, dossier.measurement.predicate
     verified = VerifiedDecision(
