@@ -1,0 +1,88 @@
+"""JSON Schemas of the contract's messages, for those who speak it without our code.
+
+``python -m edgeproof.contract.schemas`` prints them as one document; ``schemas/contract.json`` is that,
+committed. A schema tells a message's form only: canonical bytes, signatures and links are more.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any, Final
+
+import msgspec
+
+from edgeproof.contract.envelope import Envelope
+from edgeproof.contract.errors import Problem
+from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobView
+from edgeproof.contract.policy import Policy
+from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
+from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
+from edgeproof.contract.runners import (
+    ClaimedRun,
+    ClaimRequest,
+    EnrolmentTokenRequest,
+    EnrolmentTokenResponse,
+    FailRequest,
+    FailResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    RegisterRequest,
+    RegisterResponse,
+    RunnerList,
+    SubmitResponse,
+)
+from edgeproof.contract.samples import RawQuality, RawSamples
+from edgeproof.contract.statements import (
+    BuildStatement,
+    DecisionEnvelopeStatement,
+    JobSpecStatement,
+    MeasurementStatement,
+)
+
+MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
+    # signed, and what is named by digest
+    Envelope, JobSpecStatement, BuildStatement, MeasurementStatement, DecisionEnvelopeStatement,
+    RawSamples, RawQuality, Policy,
+    # what stages hand over
+    ForgeMetadata, ForgeManifest, WorkerRuntimeSummary, RuntimeResult,
+    # users
+    AnalyzeRequest, AnalyzeOptions, JobView, JobPage, JobEvent, EvidenceList, ArtifactInfo, Health, Problem,
+    # runners
+    RegisterRequest, RegisterResponse, ClaimRequest, ClaimedRun, HeartbeatRequest, HeartbeatResponse,
+    SubmitResponse, FailRequest, FailResponse, RunnerList, EnrolmentTokenRequest, EnrolmentTokenResponse,
+)  # fmt: skip
+
+
+def schemas() -> dict[str, Any]:
+    """One JSON Schema document (2020-12) with every message and its parts under ``$defs``."""
+    _, definitions = msgspec.json.schema_components(MESSAGES, ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        if definition.get("additionalProperties") is False:  # closed: its canonical form has every field
+            definition["required"] = list(definition["properties"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Edgeproof contract",
+        "$defs": dict(sorted(_with_clean_words(definitions).items())),
+    }
+
+
+def _with_clean_words(value: Any) -> Any:
+    """Descriptions are docstrings: without their indentation, alike under every Python version."""
+    if isinstance(value, dict):
+        return {
+            key: inspect.cleandoc(inside)
+            if key == "description" and isinstance(inside, str)
+            else _with_clean_words(inside)
+            for key, inside in value.items()
+        }
+    return [_with_clean_words(inside) for inside in value] if isinstance(value, list) else value
+
+
+def document() -> str:
+    """The committed text."""
+    return msgspec.json.format(msgspec.json.encode(schemas()), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())
