@@ -89,11 +89,13 @@ async def _demo(options: DemoOptions) -> int:
         echo_json([summary(name, job) for name, job in done])
     else:
         console.print(candidates_table(done))
-        console.print(f"Control plane key {key.base64}\n  fingerprint     {key.fingerprint}", markup=False)
-        console.print(f"Report   {options.out / 'report.html'}", markup=False)
-        console.print(
-            f"Check it offline: edgeproof verify {options.out / 'evidence'} --trust {trust}", markup=False
-        )
+        for line in (
+            f"Report             {options.out / 'report.html'}",
+            f"Control plane key  {key.base64}",
+            f"       fingerprint {key.fingerprint}",
+            f"Check it offline   edgeproof verify {options.out / 'evidence'} --trust {trust}",
+        ):
+            console.print(line, markup=False, soft_wrap=True)
     return 0 if all(job.status == "completed" for _, job in done) else 1
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgeproof.contract.jobs import JobEvent, JobView
 from edgeproof.contract.requests import AnalyzeRequest
 
 _MAX_EVIDENCE_BYTES = 256 << 20
+_EVIDENCE_NAME = re.compile(r"[a-z-]+-[0-9a-f]{64}\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,13 @@ async def save_evidence(client: ControlPlaneClient, job_id: str, folder: Path) -
             data = await client.fetch(item.digest, max_bytes=_MAX_EVIDENCE_BYTES)
             write_whole(path, data)
     return len(items)
+
+
+def clear_evidence(folder: Path) -> None:
+    """Removes evidence of earlier analyses, which may hang on another key; leaves everything else."""
+    for path in folder.glob("*.json"):
+        if _EVIDENCE_NAME.fullmatch(path.name):
+            path.unlink()
 
 
 def write_whole(path: Path, data: bytes) -> None:

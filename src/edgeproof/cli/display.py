@@ -113,8 +113,8 @@ def print_job(console: Console, job: JobView) -> None:
 def candidates_table(rows: Sequence[tuple[str, JobView]]) -> Table:
     """One line a candidate: decision, latency ratio with its interval, accuracy, first reason."""
     table = Table(title="Candidates against the baseline, on this device", expand=False)
-    for heading in ("candidate", "decision", "p50 ms", "ratio p50 [interval]", "accuracy %", "why"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("candidate", "decision", "p50 ms", "ratio [interval]", "top-1 %", "why"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "decision")
     for name, job in rows:
         decision = decision_of(job)
         table.add_row(
@@ -154,4 +154,5 @@ def _accuracy(comparison: dict[str, Any]) -> str:
 def _why(job: JobView) -> str:
     if job.error is not None:
         return f"{job.error.code}: {job.error.message}"
-    return str(decision_of(job).get("reason", ""))
+    reasons = decision_of(job).get("reasons", ())
+    return str(reasons[0]["effect"]) if reasons else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edgeproof.cli.analysis import save_evidence, write_whole
+from edgeproof.cli.analysis import clear_evidence, save_evidence, write_whole
 from edgeproof.cli.display import comparison_of, decision_of
 from edgeproof.client.transport import ControlPlaneClient
 from edgeproof.contract.envelope import PublicKey
@@ -40,6 +40,7 @@ async def write_results(
     control plane's key, as its ``/health`` tells it.
     """
     key = PublicKey.from_base64((await client.health()).server_key)
+    clear_evidence(out / "evidence")
     reported = [ReportJob(candidate=name, job=job) for name, job in jobs]
     for earlier in (out / "evidence").glob(f"*-{'[0-9a-f]' * 64}.json"):
         earlier.unlink()
