@@ -175,6 +175,7 @@ def _become(confinement: Confinement, command: list[str], keeper_alive: int) -> 
     if select.select([keeper_alive], [], [], 0)[0]:
         raise ProcessLookupError("the keeper ended")
     if confinement["level"] == "namespaces":
+        _call("unshare", _CLONE_NEWNS)  # the keeper still needs to see its own processes
         _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV)
     if confinement["level"] != "none":
         _limit(confinement)

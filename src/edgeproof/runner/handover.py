@@ -24,9 +24,10 @@ def left_bytes(path: Path, bound: int) -> bytes:
         descriptor = os.open(path, _FLAGS)
     except OSError as error:
         raise _invalid(f"{path.name} cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _invalid(f"{path.name} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise _invalid(f"{path.name} is not a regular file")
         data = file.read(bound + 1)
     if len(data) > bound:
         raise _invalid(f"{path.name} is larger than {bound} bytes")

@@ -30,6 +30,9 @@ from edgeproof.runner.stage import OUTCOME_FILE, TASK_FILE, ForgeDone, Outcome, 
 
 STAGE_COMMAND: Final = (sys.executable, "-I", "-m", "edgeproof.runner.stage")
 _MEMORY_SIGNALS: Final = frozenset({signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS})
+_MEMORY_WORDS: Final = (
+    "MemoryError", "bad_alloc", "Memory allocation", "allocate memory", "failed to map segment",
+)  # fmt: skip
 _WATCH_SECONDS: Final = 0.25
 _GRACE_SECONDS: Final = 2.0
 _TAIL_BYTES: Final = 4000
@@ -147,7 +150,7 @@ def _death(status: int | None, tail: str) -> StageFailed:
         return StageFailed("memory_limit", f"the stage was ended by {name}", evidence=evidence)
     if status == FAILED_EXIT:
         return StageFailed("isolation_unavailable", tail, fault="device")
-    if "MemoryError" in tail or "bad_alloc" in tail:
+    if any(words in tail for words in _MEMORY_WORDS):
         return StageFailed("memory_limit", "the stage ran out of memory", evidence=evidence)
     return StageFailed(
         "stage_crashed",
