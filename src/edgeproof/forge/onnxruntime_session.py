@@ -33,6 +33,7 @@ _MESSAGES: Final = (
     ("bad_alloc", "memory_limit"),
     ("bad allocation", "memory_limit"),
     ("Failed to allocate memory", "memory_limit"),
+    ("Cannot allocate memory", "memory_limit"),
     ("No space left on device", "disk_full"),
     ("Disk quota exceeded", "disk_full"),
     ("File too large", "disk_full"),

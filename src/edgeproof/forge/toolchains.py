@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from typing import Final
 
 from edgeproof.contract.errors import StageFailed
 from edgeproof.contract.runners import EngineCapability
 from edgeproof.forge.port import ENTRY_POINT_GROUP, Toolchain
 from edgeproof.forge.presets import PRESETS
+
+_NO_MEMORY: Final = ("bad_alloc", "Cannot allocate memory", "failed to map segment")
 
 
 def load_toolchain(name: str) -> Toolchain:
@@ -43,6 +46,8 @@ def _load(entry: EntryPoint) -> Toolchain:
     try:
         factory = entry.load()
     except ImportError as error:
+        if any(words in str(error) for words in _NO_MEMORY):
+            raise StageFailed("memory_limit", f"toolchain {entry.name!r} does not fit: {error}") from error
         raise StageFailed(
             "backend_missing", f"toolchain {entry.name!r} does not load: {error}", fault="backend"
         ) from error

@@ -24,6 +24,7 @@ from edgeproof.contract.errors import CODES, Fault, StageFailed
 
 MAX_ANSWER_BYTES: Final = 256 << 20
 _MEMORY_SIGNALS: Final = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
+_MEMORY_WORDS: Final = ("MemoryError", "bad_alloc", "Memory allocation", "failed to map segment")
 # One thread for NumPy's own algebra, which no measured path uses: its pool costs start time and memory.
 _ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -180,7 +181,10 @@ class Child:
             return StageFailed("memory_limit", f"{self._label}: the process died of {name}")
         if code is not None and -code == signal.SIGXCPU:
             return StageFailed("time_limit", f"{self._label}: the process used up its processor time")
-        evidence = ({"exit_code": code, "log": self._log_tail()},)
+        log = self._log_tail()
+        if any(words in log for words in _MEMORY_WORDS):
+            return StageFailed("memory_limit", f"{self._label}: memory ran out", evidence=({"log": log},))
+        evidence = ({"exit_code": code, "log": log},)
         return StageFailed(
             "stage_crashed",
             f"{self._label}: the process ended with {code}",

@@ -32,7 +32,7 @@ _DTYPES: Final = {
 _MEANINGS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), code)
     for pattern, code in (
-        (r"bad.?alloc|failed to allocate|cannot allocate memory|out of memory", "memory_limit"),
+        (r"bad.?alloc|failed to allocate|cannot allocate memory|out of memory|failed to map", "memory_limit"),
         (r"unsupported model ir version|\bopset \d+ is under development", "unsupported_opset"),
         (r"domain_version of \d+|could not find an implementation for", "unsupported_operator"),
         (r"is not a registered function|no op registered", "unsupported_operator"),
