@@ -112,6 +112,8 @@ async def download_file(
             raise Refused("artifact_digest_mismatch", f"asked for {digest}, got bytes of {found}")
         await asyncio.to_thread(_settle, partial, path)
     except OSError as error:
+        # What could not be finished for want of space must not go on taking it.
+        partial.unlink(missing_ok=True)
         raise Unavailable("disk_full" if error.errno == 28 else "internal_error", str(error)) from error
 
 
