@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Message, Receive, Scope, Send
 
 from edgeproof.contract.errors import Refused
 from edgeproof.http.json_bodies import check_depth
@@ -164,13 +164,18 @@ class BodyGuard(ASGIMiddleware):
         kind: str = scope["route_handler"].opt.get(BODY_KIND, "json")
         max_bytes = self._limits.max_bytes(kind)
         body = BoundedBody(receive, max_bytes, self._limits.pace)
+
+        async def after_the_body(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                await body.discard()
+            await send(message)
+
         try:
             announced = dict(scope["headers"]).get(b"content-length", b"")
             if announced.isdigit() and int(announced[:20]) > max_bytes:
                 raise too_large(max_bytes)
-            await next_app(
-                scope, body if kind == "artifact" else gathered(body, self._limits.max_depth), send
-            )
+            bounded = body if kind == "artifact" else gathered(body, self._limits.max_depth)
+            await next_app(scope, bounded, after_the_body)
         except Exception:
             await body.discard()
             raise
