@@ -22,7 +22,7 @@ from edgeproof.app.child_process import stop_process
 from edgeproof.app.serve import DATABASE_VARIABLE, Ready
 from edgeproof.cli.analysis import Analysis, follow, submit
 from edgeproof.cli.connection import read_credentials
-from edgeproof.cli.display import LiveJob, candidates_table, live
+from edgeproof.cli.display import LiveJob, live, print_candidates
 from edgeproof.cli.printing import echo_json
 from edgeproof.cli.results import summary, write_results
 from edgeproof.cli.use_cases import DemoOptions
@@ -88,14 +88,14 @@ async def _demo(options: DemoOptions) -> int:
     if options.json:
         echo_json([summary(name, job) for name, job in done])
     else:
-        console.print(candidates_table(done))
-        for line in (
+        print_candidates(console, done)
+        for text in (
             f"Report             {options.out / 'report.html'}",
             f"Control plane key  {key.base64}",
             f"       fingerprint {key.fingerprint}",
             f"Check it offline   edgeproof verify {options.out / 'evidence'} --trust {trust}",
         ):
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(text, markup=False, soft_wrap=True)
     return 0 if all(job.status == "completed" for _, job in done) else 1
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -110,21 +111,19 @@ def print_job(console: Console, job: JobView) -> None:
     console.print(f"policy   {escape(decision['policy_version'])} sha256:{decision['policy_digest']}")
 
 
-def candidates_table(rows: Sequence[tuple[str, JobView]]) -> Table:
-    """One line a candidate: decision, latency ratio with its interval, accuracy, first reason."""
-    table = Table(title="Candidates against the baseline, on this device", expand=False)
-    for heading in ("candidate", "decision", "p50 ms", "ratio [interval]", "top-1 %", "why"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "decision")
+def print_candidates(console: Console, rows: Sequence[tuple[str, JobView]]) -> None:
+    """One line a candidate, then why each was decided so."""
+    table = Table(title="Candidates against the baseline, on this device", box=SIMPLE_HEAD)
+    for heading in ("candidate", "decision", "p50 ms", "ratio [interval]", "top-1 %"):
+        table.add_column(heading, no_wrap=heading in ("decision", "p50 ms"))
     for name, job in rows:
-        decision = decision_of(job)
-        table.add_row(
-            escape(name),
-            _coloured(decision.get("decision", job.status)),
-            *_latency(comparison_of(job)),
-            _accuracy(comparison_of(job)),
-            escape(_why(job)),
-        )
-    return table
+        decision = decision_of(job).get("decision", job.status)
+        comparison = comparison_of(job)
+        table.add_row(escape(name), _coloured(decision), *_latency(comparison), _accuracy(comparison))
+    console.print(table)
+    for name, job in rows:
+        console.print(f"{escape(name)}: {escape(_why(job))}")
+    console.print()
 
 
 def _coloured(decision: str) -> str:
