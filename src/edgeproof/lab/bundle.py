@@ -157,4 +157,5 @@ def _change(name: str, baseline: RuntimeResult, candidate: RuntimeResult) -> dic
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value)
+    """As it will be read back: lists, not tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -21,7 +21,7 @@ from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceRef
 from edgeproof.lab.plots import IntervalPlot, interval_plot
 from edgeproof.lab.rendered import template
 
-WITH_INTERVAL: Final = "with interval"
+WITH_INTERVAL: Final = "interval above"
 WITHOUT_INTERVAL: Final = "no interval"
 
 

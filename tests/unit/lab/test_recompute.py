@@ -1,0 +1,130 @@
+"""The numbers that a measurement states are those of its raw data, or it is refused."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.results import RuntimeResult
+from edgeproof.contract.samples import Block, RawSamples, SideQuality
+from edgeproof.contract.statements import Measurement
+from edgeproof.lab.dossier import assemble
+from edgeproof.lab.recompute import check_results
+from edgeproof.testing.evidence import Scene, make_evidence
+
+MADE = make_evidence(Scene(images=10, calls=3, blocks=2))
+DOSSIER = assemble(MADE.documents, MADE.evidence, MADE.control_plane.public)
+MEASURED, SAMPLES, QUALITY = DOSSIER.measurement.predicate, DOSSIER.samples, DOSSIER.quality
+replace = msgspec.structs.replace
+
+
+def stated(**changes: object) -> Measurement:
+    return replace(MEASURED, candidate=replace(MEASURED.candidate, **changes))
+
+
+def words(measured: Measurement = MEASURED, samples: RawSamples = SAMPLES, quality: object = QUALITY) -> str:
+    with pytest.raises(Refused) as caught:
+        check_results(measured, samples, quality)  # type: ignore[arg-type]
+    assert caught.value.code == "chain_broken"
+    return caught.value.detail
+
+
+def test_honest_numbers_hold() -> None:
+    check_results(MEASURED, SAMPLES, QUALITY)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda it: {"mean_ms": it.mean_ms * 2}, "mean"),
+        (lambda it: {"p50_ms": it.p50_ms * 2}, "p50"),
+        (lambda it: {"p95_ms": it.p95_ms * 2}, "p95"),
+        (lambda it: {"p99_ms": it.p99_ms * 2}, "p99"),
+        (lambda it: {"latency_ms": replace(it.latency_ms, std=0.0)}, "latency summary"),
+        (lambda it: {"latency_ms": replace(it.latency_ms, samples=1)}, "latency summary"),
+        (lambda it: {"fps_value": 1e6}, "frame rate"),
+        (lambda it: {"cold_start": replace(it.cold_start, load_ms=0.1)}, "cold start"),
+        (lambda it: {"peak_memory_bytes": 1}, "peak memory"),
+        (lambda it: {"accuracy": None}, "accuracy"),
+        (lambda it: {"accuracy": replace(it.accuracy, samples=11)}, "accuracy"),
+        (lambda it: {"backend": "tensorrt"}, "backend"),
+        (lambda it: {"backend_key": "x__y"}, "backend key"),
+        (lambda it: {"compare_key": "digits"}, "compare key"),
+        (lambda it: {"precision": "fp16"}, "compare key"),
+        (lambda it: {"run_config": replace(it.run_config, pairs=16)}, "number of pairs"),
+        (lambda it: {"run_config": replace(it.run_config, blocks=9)}, "number of blocks"),
+        (lambda it: {"run_config": replace(it.run_config, runs=9)}, "number of calls"),
+        (lambda it: {"run_config": replace(it.run_config, threads=2)}, "number of threads"),
+        (lambda it: {"extra": replace(it.extra, runtime_artifact_sha256="f" * 64)}, "artifact"),
+        (lambda it: {"extra": replace(it.extra, source_model_sha256="f" * 64)}, "source model"),
+    ],
+)
+def test_a_number_of_its_own_is_refused(
+    change: Callable[[RuntimeResult], dict[str, object]], what: str
+) -> None:
+    detail = words(stated(**change(MEASURED.candidate)))
+    assert detail == f"the candidate's {what} is not that of the raw data"
+
+
+def first_block(**changes: object) -> RawSamples:
+    pair = SAMPLES.pairs[0]
+    block: Block = replace(pair.candidate.blocks[0], **changes)
+    side = replace(pair.candidate, blocks=(block, *pair.candidate.blocks[1:]))
+    return replace(SAMPLES, pairs=(replace(pair, candidate=side), *SAMPLES.pairs[1:]))
+
+
+def test_the_protocol_was_followed() -> None:
+    pairs = SAMPLES.pairs
+    assert words(samples=replace(SAMPLES, pairs=pairs[:7])) == "7 pairs are not a planned look"
+    assert words(samples=replace(SAMPLES, pairs=pairs[::-1])) == "pairs are missing"
+    assert words(samples=first_block(samples_ns=(1_000_000,))) == "the blocks have different numbers of calls"
+    assert words(samples=first_block(settle_ns=())) == "settling calls are missing"
+    assert words(samples=first_block(samples_ns=(5, 0, 5))) == "a call took no time"
+    assert words(samples=first_block(samples_ns=(5, -5, 5))) == "a call took no time"
+    shorter = replace(pairs[0], baseline=replace(pairs[0].baseline, warmup_ns=()))
+    assert words(samples=replace(SAMPLES, pairs=(shorter, *pairs[1:]))) == "warm-up calls are missing"
+
+
+def test_a_flagged_block_does_not_count_but_is_not_left_out() -> None:
+    assert words(samples=first_block(flags=("throttled",))) == (
+        "the candidate's latency summary is not that of the raw data"
+    )
+
+
+def test_a_side_with_every_block_flagged_has_no_samples() -> None:
+    def flagged(block: Block) -> Block:
+        return replace(block, flags=("swapping",))
+
+    pairs = tuple(
+        replace(pair, candidate=replace(pair.candidate, blocks=tuple(map(flagged, pair.candidate.blocks))))
+        for pair in SAMPLES.pairs
+    )
+    assert words(samples=replace(SAMPLES, pairs=pairs)) == "the candidate has no counted samples"
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"samples": 0}, "no output was looked at"),
+        ({"samples": 11}, "predictions are missing"),
+        ({"labels": (1, 2)}, "labels are missing"),
+        ({"groups": (1, 2)}, "groups are missing"),
+        ({"cosine": (1.0,)}, "agreements are missing"),
+        (
+            {"candidate": SideQuality(predictions=None, nonfinite=11)},
+            "the count of non-finite outputs is impossible",
+        ),
+        (
+            {"candidate": SideQuality(predictions=None, nonfinite=0)},
+            "the candidate's accuracy is not that of the raw data",
+        ),
+    ],
+)
+def test_raw_outputs_are_whole(changes: dict[str, object], detail: str) -> None:
+    assert words(quality=replace(QUALITY, **changes)) == detail
+
+
+def test_labels_need_a_data_set() -> None:
+    without = replace(MEASURED, config=replace(MEASURED.config, dataset=None))
+    assert words(without) == "labels without a data set"

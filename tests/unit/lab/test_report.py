@@ -1,0 +1,165 @@
+"""Reports from completed jobs: everything is shown, nothing is executed, nothing is fetched."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobError, JobView
+from edgeproof.lab.bundle import response_bundle
+from edgeproof.lab.report import ReportJob, render_html, render_markdown
+from edgeproof.testing.evidence import NOW, Scene
+from edgeproof.testing.folder import make_folder
+
+NASTY = "<script>alert('x')</script> | `a` \n# b"
+VOID = {"meta", "br", "rect", "path", "circle", "line"}
+
+
+def reported(candidate: str, scene: Scene, **changes: object) -> ReportJob:
+    made = make_folder(scene)
+    result = json.loads(json.dumps(response_bundle(made.dossier, made.decision, made.decision_digest)))
+    fields = {"status": "completed", "result": {**result, **changes}, "error": None}
+    return ReportJob(candidate=candidate, job=view(scene.job_id, **fields))
+
+
+def view(job_id: str, **fields: object) -> JobView:
+    given = {
+        "created_at": NOW,
+        "updated_at": NOW,
+        "input_summary": {"workflow": "analyze", "model_path": "sha256:" + "a" * 64, "options": {}},
+        "links": {},
+        "next_actions": (),
+        **fields,
+    }
+    return JobView(job_id=job_id, **given)  # type: ignore[arg-type]
+
+
+GOOD = reported("int8, calibrated", Scene(images=1000))
+BAD = reported("int8, wrong data", Scene(job_id="job_bad", images=1000, accuracy=(0.98, 0.1)))
+FAILED = ReportJob(
+    candidate="broken",
+    job=view(
+        "job_failed",
+        status="failed",
+        result=None,
+        error=JobError(code="model_truncated", message="cut short", stage="forge"),
+    ),
+)
+
+
+class Page(HTMLParser):
+    """Checks that elements nest, and keeps what could load or run something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.links += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "xlink:href")
+        ]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_every_candidate_with_its_decision_and_reasons() -> None:
+    page = Page(render_html([GOOD, BAD, FAILED]))
+    for job in (GOOD, BAD):
+        result = job.job.result or {}
+        assert job.candidate in page.text
+        for reason in result["deployment_decision"]["reasons"]:
+            assert reason["effect"] in page.text
+            assert all(detail in page.text for detail in reason["details"])
+        for digest in (result["decision_digest"], *(one["digest"] for one in result["evidence"])):
+            assert digest in page.text
+    assert "deployable" in page.text
+    assert "blocked" in page.text
+    assert "model_truncated: cut short" in page.text
+    assert page.tags.count("svg") == 2 * 3
+
+
+def test_the_page_needs_no_network_and_runs_nothing() -> None:
+    html = render_html([GOOD, BAD])
+    page = Page(html)
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
+    assert page.handlers == []
+    assert all(link.startswith("#candidate-") for link in page.links)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_names_are_shown_and_not_interpreted() -> None:
+    nasty = ReportJob(candidate=NASTY, job=GOOD.job)
+    page = Page(render_html([nasty]))
+    assert "script" not in page.tags
+    assert NASTY in page.text
+    markdown = render_markdown([nasty])
+    assert "<script>" not in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    cells = {len(re.findall(r"(?<!\\)\|", row)) for row in rows[:2]}
+    assert cells == {6}
+
+
+def test_names_in_the_bundle_are_shown_and_not_interpreted() -> None:
+    made = make_folder(Scene())
+    comparison = made.decision.predicate.deployment_decision
+    shown = response_bundle(made.dossier, made.decision, made.decision_digest)["comparison"]["rendered"]
+    assert comparison.reasons[0].effect in shown["html"]
+    assert "no regression" in shown["markdown"]
+
+
+def test_markdown_tells_the_decision_first() -> None:
+    lines = render_markdown([BAD]).splitlines()
+    section = lines.index("### int8, wrong data: blocked")
+    assert lines[section + 2].startswith("- **The guard found an error")
+    assert any(line.startswith("| p90 |") for line in lines)
+
+
+def test_an_unbounded_interval_is_told() -> None:
+    result = json.loads(json.dumps(GOOD.job.result))
+    gate = result["comparison"]["result"]["latency"][0]
+    gate.update(ratio_low=None, ratio_high=None, verdict="inconclusive", improved=False)
+    job = ReportJob(candidate="few pairs", job=view("job_few", status="completed", result=result, error=None))
+    assert "no interval" in Page(render_html([job])).text
+    assert "unbounded" in render_markdown([job])
+
+
+def test_kinds_of_figures_are_told() -> None:
+    assert "all figures simulated" in render_html([reported("x", Scene(numbers="simulated"))])
+
+
+@pytest.mark.parametrize("result", [{}, {"comparison": 3}, {"comparison": {"result": {}}}])
+def test_another_kind_of_result_is_refused(result: dict[str, object]) -> None:
+    job = ReportJob(candidate="x", job=view("job_x", status="completed", result=result, error=None))
+    for render in (render_html, render_markdown):
+        with pytest.raises(Refused) as caught:
+            render([job])
+        assert (caught.value.code, "job_x" in caught.value.detail) == ("result_invalid", True)
+
+
+def test_nothing_to_report_is_a_page_too() -> None:
+    assert "0 candidates" in Page(render_html([])).text
+    assert "Edgeproof report" in render_markdown([])
