@@ -18,8 +18,11 @@ import httpx
 import msgspec
 
 from edgeproof.client.address import ServerAddress
+from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import EdgeproofError, Problem, Refused, Unavailable, from_problem
+from edgeproof.contract.jobs import Health
 
+HEALTH: Final = "/health"
 JSON: Final = {"Content-Type": "application/json"}
 RETRIED_STATUS: Final = frozenset({502, 503, 504})
 CONNECT_SECONDS: Final = 5.0
@@ -66,6 +69,7 @@ class Exchange:
         self.address = address
         self.token = token
         self.retry = retry
+        self._pin_held = address.pinned_keyid is None
         self._http = httpx.AsyncClient(
             base_url=address.url,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
@@ -112,8 +116,10 @@ class Exchange:
         query: Mapping[str, str] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """One attempt; the 2xx answer's body is still to be read. Errors as ``send``."""
+        if path != HEALTH:
+            await self._demand_pinned_key()
         sent = dict(headers or {})
-        if self.token is not None:
+        if self.token is not None and path != HEALTH:
             sent["Authorization"] = f"Bearer {self.token}"
         content = body() if callable(body) else body
         try:
@@ -125,6 +131,21 @@ class Exchange:
                 yield response
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
+
+    async def _demand_pinned_key(self) -> None:
+        """Before anything is told to a server it must name the key that it is expected to have."""
+        if self._pin_held:
+            return
+        async with self.stream("GET", HEALTH) as response:
+            await response.aread()
+            self.check_pin(PublicKey.from_base64(decoded(response, Health).server_key))
+        self._pin_held = True
+
+    def check_pin(self, key: PublicKey) -> None:
+        """Raises ``Refused`` (``server_key_mismatch``) when another key was pinned."""
+        pinned = self.address.pinned_keyid
+        if pinned is not None and key.keyid != pinned:
+            raise Refused("server_key_mismatch", f"pinned sha256:{pinned}, found {key.fingerprint}")
 
     def _unreachable(self, error: httpx.TransportError) -> Unavailable:
         words = f"{self.address.url}: {str(error) or type(error).__name__}"

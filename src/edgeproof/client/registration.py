@@ -12,7 +12,7 @@ import platform
 
 import msgspec
 
-from edgeproof.client.exchange import JSON, Exchange, decoded
+from edgeproof.client.exchange import HEALTH, JSON, Exchange, decoded
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import EdgeproofError, Refused
 from edgeproof.contract.jobs import Health
@@ -42,16 +42,10 @@ def proof(key: SigningKey, server_keyid: str, public_url: str, nonce: str, body:
 
 async def server_key(exchange: Exchange) -> PublicKey:
     """The control plane's key as it tells it. Raises ``server_key_mismatch`` against a pinned one."""
-    health = decoded(await exchange.send("GET", "/health", idempotent=True), Health)
+    health = decoded(await exchange.send("GET", HEALTH, idempotent=True), Health)
     key = PublicKey.from_base64(health.server_key)
-    check_pin(exchange, key)
+    exchange.check_pin(key)
     return key
-
-
-def check_pin(exchange: Exchange, key: PublicKey) -> None:
-    pinned = exchange.address.pinned_keyid
-    if pinned is not None and key.keyid != pinned:
-        raise Refused("server_key_mismatch", f"pinned sha256:{pinned}, found {key.fingerprint}")
 
 
 async def register(

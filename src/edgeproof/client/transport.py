@@ -17,7 +17,7 @@ import msgspec
 
 from edgeproof.client import event_stream, registration, transfer
 from edgeproof.client.address import ServerAddress
-from edgeproof.client.exchange import JSON, Exchange, RetryPolicy, decoded
+from edgeproof.client.exchange import HEALTH, JSON, Exchange, RetryPolicy, decoded
 from edgeproof.contract.base import Wire
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused
@@ -87,8 +87,8 @@ class ControlPlaneClient:
 
     async def health(self) -> Health:
         """Also refuses a server that has another key than the pinned one."""
-        health = decoded(await self._exchange.send("GET", "/health", idempotent=True), Health)
-        registration.check_pin(self._exchange, PublicKey.from_base64(health.server_key))
+        health = decoded(await self._exchange.send("GET", HEALTH, idempotent=True), Health)
+        self._exchange.check_pin(PublicKey.from_base64(health.server_key))
         return health
 
     # --- jobs ------------------------------------------------------------------------------------
