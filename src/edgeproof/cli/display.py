@@ -75,6 +75,8 @@ def live(console: Console) -> Iterator[Progress]:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        # Elsewhere than on a terminal it would leave an empty line and nothing else.
+        disable=not console.is_terminal,
     )
     with progress:
         yield progress
