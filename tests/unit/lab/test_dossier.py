@@ -14,7 +14,7 @@ KEY = MADE.control_plane.public
 def code_of(made: EvidenceSet = MADE, **changes: object) -> tuple[str, str]:
     given = {"documents": made.documents, "evidence": made.evidence, "control_plane_key": KEY, **changes}
     with pytest.raises(Refused) as caught:
-        assemble(**given)  # type: ignore[arg-type]
+        assemble(**given)
     return caught.value.code, caught.value.detail
 
 
@@ -62,8 +62,5 @@ def test_another_control_plane_is_refused() -> None:
 
 def test_a_document_of_another_kind_is_refused() -> None:
     kinds = {"samples": "quality", "quality": "samples"}
-    moved = tuple(
-        EvidenceRef(kind=kinds.get(one.kind, one.kind), digest=one.digest)  # type: ignore[arg-type]
-        for one in MADE.evidence
-    )
+    moved = tuple(EvidenceRef(kind=kinds.get(one.kind, one.kind), digest=one.digest) for one in MADE.evidence)
     assert code_of(evidence=moved) == ("chain_broken", "the measurement names other raw samples")

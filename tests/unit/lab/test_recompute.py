@@ -25,7 +25,7 @@ def stated(**changes: object) -> Measurement:
 
 def words(measured: Measurement = MEASURED, samples: RawSamples = SAMPLES, quality: object = QUALITY) -> str:
     with pytest.raises(Refused) as caught:
-        check_results(measured, samples, quality)  # type: ignore[arg-type]
+        check_results(measured, samples, quality)
     assert caught.value.code == "chain_broken"
     return caught.value.detail
 

@@ -33,7 +33,7 @@ def view(job_id: str, **fields: object) -> JobView:
         "next_actions": (),
         **fields,
     }
-    return JobView(job_id=job_id, **given)  # type: ignore[arg-type]
+    return JobView(job_id=job_id, **given)
 
 
 GOOD = reported("int8, calibrated", Scene(images=1000))
