@@ -21,6 +21,8 @@ def accept(claimed: ClaimedRun, control_plane: PublicKey, own: PublicKey) -> Job
         )
     except Refused as error:
         raise Refused("job_spec_refused", error.detail) from error
+    except UnicodeEncodeError as error:
+        raise Refused("job_spec_refused", "the job spec is not text") from error
     spec = statement.predicate
     lease = Lease(claimed.attempt, claimed.lease_token)
     demands = {

@@ -1,0 +1,54 @@
+"""The runner's folder: private, one key for ever, one owner at a time."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from edgeproof.contract.errors import Refused
+from edgeproof.runner.home import RunnerHome, write_private
+
+
+def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
+    first = RunnerHome(tmp_path / "home").signing_key()
+    assert RunnerHome(tmp_path / "home").signing_key().public == first.public
+    assert stat.S_IMODE((tmp_path / "home" / "runner.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+
+
+def test_leftovers_of_an_earlier_process_go(tmp_path: Path) -> None:
+    home = RunnerHome(tmp_path)
+    (home.new_workspace() / "file").write_text("left")
+    home.clear_work()
+    assert list(home.work.iterdir()) == []
+
+
+def test_what_is_hidden_must_hold_the_home(tmp_path: Path) -> None:
+    assert RunnerHome(tmp_path / "a" / "home", hide=tmp_path / "a").hidden == tmp_path / "a"
+    with pytest.raises(ValueError, match="does not lie in"):
+        RunnerHome(tmp_path / "a", hide=tmp_path / "b")
+
+
+def test_one_owner_at_a_time(tmp_path: Path) -> None:
+    with (
+        RunnerHome(tmp_path).sole_owner(),
+        pytest.raises(Refused, match="another runner"),
+        RunnerHome(tmp_path).sole_owner(),
+    ):
+        pass
+    with RunnerHome(tmp_path).sole_owner():
+        pass
+
+
+def test_a_private_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_private(path, b"one")
+    write_private(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_private(tmp_path / "folder", b"three")
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "folder"}

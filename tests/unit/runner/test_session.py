@@ -1,0 +1,70 @@
+"""A session proves its key again when the token ran out, once for all calls that notice."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.runners import ClaimRequest
+from edgeproof.runner.session import Session
+from edgeproof.testing.simulated_server import SimulatedServer
+
+NOW = ClaimRequest(wait_seconds=0)
+
+
+async def test_an_expired_token_is_renewed_once_for_all_that_notice(
+    server: SimulatedServer, session: Session
+) -> None:
+    await session.open()
+    server.expire_token()
+    asked = [session.call(partial(server.claim, NOW)) for _ in range(3)]
+    assert await asyncio.gather(*asked) == [None, None, None]
+    assert server.calls.count("register") == 2
+
+
+async def test_other_refusals_are_not_repeated(server: SimulatedServer, session: Session) -> None:
+    asked = 0
+
+    async def ask() -> None:
+        nonlocal asked
+        asked += 1
+        raise Refused("forbidden")
+
+    with pytest.raises(Refused, match="forbidden"):
+        await session.persist(ask)
+    assert asked == 1
+
+
+async def test_a_second_refusal_of_the_token_is_final(server: SimulatedServer, session: Session) -> None:
+    async def ask() -> None:
+        raise Refused("unauthenticated")
+
+    with pytest.raises(Refused, match="unauthenticated"):
+        await session.call(ask)
+    assert server.calls.count("register") == 1
+
+
+async def test_an_absent_control_plane_is_asked_again(server: SimulatedServer, session: Session) -> None:
+    server.absent(1, "register")
+    await session.persist(session.open)
+    assert server.calls == ["register", "register"]
+
+
+async def test_stop_ends_the_asking(server: SimulatedServer, session: Session) -> None:
+    stop = asyncio.Event()
+    server.absent(1000, "register")
+    asking = asyncio.create_task(session.persist(session.open, stop))
+    await server.turned.wait()
+    stop.set()
+    with pytest.raises(Unavailable):
+        await asking
+
+
+async def test_patience_ends_the_asking(server: SimulatedServer, session: Session) -> None:
+    server.absent(1000, "register")
+    with pytest.raises(Unavailable):
+        await session.persist(session.open, patience=-1)
+    assert server.calls == ["register"]
