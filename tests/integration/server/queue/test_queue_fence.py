@@ -167,7 +167,7 @@ async def test_a_result_is_refused_unless_signed_complete_and_made_for_this_leas
     assert await code(yard.one.submit(one, forged.envelope)) == "key_unknown"
     borrowed = answer(two.job_spec.encode(), yard.one.key)
     assert await code(yard.one.submit(one, borrowed.envelope)) == "result_invalid"
-    assert await code(yard.one.submit(one, made.envelope + b" ")) == "statement_invalid"
+    assert await code(yard.one.submit(one, made.envelope + b" ")) == "not_canonical"
     assert await code(yard.one.submit(one, one.job_spec.encode())) == "key_unknown"
     await yard.one.upload(one, made)
     assert (await yard.one.submit(one, made.envelope)).state == "COMPLETE"
