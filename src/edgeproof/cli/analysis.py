@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import Callable
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeproof.client.transport import ControlPlaneClient
+from edgeproof.contract.errors import Unavailable
 from edgeproof.contract.jobs import JobEvent, JobView
 from edgeproof.contract.requests import AnalyzeRequest
 
 _MAX_EVIDENCE_BYTES = 256 << 20
+_AWAY_SECONDS = 120.0
+_ATTEMPTS_SECONDS = 30.0
 _EVIDENCE_NAME = re.compile(r"[a-z-]+-[0-9a-f]{64}\.json")
 
 
@@ -57,10 +61,26 @@ async def submit(client: ControlPlaneClient, analysis: Analysis) -> JobView:
 
 
 async def follow(client: ControlPlaneClient, job_id: str, on_event: Callable[[JobEvent], None]) -> JobView:
-    """Every event until the job has ended, then the job."""
-    async for event in client.events(job_id):
-        on_event(event)
-    return await client.job(job_id)
+    """Every event until the job has ended, then the job.
+
+    Outlives a control plane that is away; raises ``Unavailable`` once it was for ``_AWAY_SECONDS``.
+    """
+    clock = asyncio.get_running_loop()
+    seen, away_since = 0, clock.time()
+    while True:
+        asked_at = clock.time()
+        try:
+            async for event in client.events(job_id, after=seen):
+                seen, away_since = event.seq, clock.time()
+                on_event(event)
+            return await client.job(job_id)
+        except Unavailable:
+            # No pause here: the client has paused between its own attempts. Longer than those take, and it
+            # was connected meanwhile.
+            if clock.time() - asked_at > _ATTEMPTS_SECONDS:
+                away_since = clock.time()
+            if clock.time() - away_since > _AWAY_SECONDS:
+                raise
 
 
 async def save_evidence(client: ControlPlaneClient, job_id: str, folder: Path) -> int:
