@@ -37,4 +37,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-out trust.json
+	rm -rf $(VENV) demo-out

@@ -83,17 +83,17 @@ async def _demo(options: DemoOptions) -> int:
                     job = await follow(client, job.job_id, line.on_event)
                     line.end(job)
                     done.append((name, job))
-            trust = options.out.parent / "trust.json"
-            key = await write_results(client, options.out, done, trust)
+            key = await write_results(client, options.out, done)
     if options.json:
         echo_json([summary(name, job) for name, job in done])
     else:
         print_candidates(console, done)
+        out = options.out
         for text in (
-            f"Report             {options.out / 'report.html'}",
+            f"Report             {out / 'report.html'}",
             f"Control plane key  {key.base64}",
             f"       fingerprint {key.fingerprint}",
-            f"Check it offline   edgeproof verify {options.out / 'evidence'} --trust {trust}",
+            f"Check it offline   edgeproof verify {out / 'evidence'} --trust {out / 'trust.json'}",
         ):
             console.print(text, markup=False, soft_wrap=True)
     return 0 if all(job.status == "completed" for _, job in done) else 1

@@ -20,6 +20,7 @@ from edgeproof.lab.verify import trust_document
 def summary(candidate: str, job: JobView) -> dict[str, Any]:
     """One entry of ``summary.json``."""
     decision, comparison = decision_of(job), comparison_of(job)
+    failed = {} if job.error is None else {"error": job.error}
     return {
         "candidate": candidate,
         "job_id": job.job_id,
@@ -27,14 +28,14 @@ def summary(candidate: str, job: JobView) -> dict[str, Any]:
         "reasons": decision.get("reasons", []),
         "latency": comparison.get("latency", []),
         "accuracy": comparison.get("accuracy"),
-        "error": job.error,
+        **failed,
     }
 
 
 async def write_results(
-    client: ControlPlaneClient, out: Path, jobs: Sequence[tuple[str, JobView]], trust: Path | None = None
+    client: ControlPlaneClient, out: Path, jobs: Sequence[tuple[str, JobView]]
 ) -> PublicKey:
-    """Writes ``summary.json``, ``report.html``, ``report.md``, ``evidence/``; ``trust.json`` beside or in it.
+    """Writes ``summary.json``, ``report.html``, ``report.md``, ``evidence/`` and ``trust.json``.
 
     ``evidence/`` then holds what these jobs rest on and nothing of an earlier one. Returns the
     control plane's key, as its ``/health`` tells it.
@@ -51,5 +52,5 @@ async def write_results(
     write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(entries), indent=2))
     write_whole(out / "report.html", render_html(reported).encode())
     write_whole(out / "report.md", render_markdown(reported).encode())
-    write_whole(trust or out / "trust.json", trust_document(key))
+    write_whole(out / "trust.json", trust_document(key))
     return key
