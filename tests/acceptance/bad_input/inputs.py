@@ -173,12 +173,14 @@ def pickled(folder: str, *, member: bool) -> bytes:
 
 
 def bomb() -> bytes:
-    """Two megabytes that unpack to two gigabytes."""
+    """A few megabytes that unpack to more than the gibibyte that is allowed."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("x.npy", "w", force_zip64=True) as stream:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 26, FEATURES)}
-            np.lib.format.write_array_header_1_0(stream, header)
-            for _ in range(1 << 9):
-                stream.write(bytes(1 << 22))
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w") as stream,
+    ):
+        header = {"descr": "<f4", "fortran_order": False, "shape": (33 << 20, FEATURES)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for _ in range(33 * 8):
+            stream.write(bytes(1 << 22))
     return buffer.getvalue()

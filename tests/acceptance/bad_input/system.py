@@ -151,7 +151,12 @@ def running(folder: Path, *options: str, artifact_space: str | None = None) -> I
             yield System(process, data_dir, msgspec.json.decode(line, type=Ready), credentials, log)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
 
 
 async def ended(client: ControlPlaneClient, job_id: str, seconds: float = JOB_SECONDS) -> JobView:

@@ -66,4 +66,6 @@ async def test_nan_on_some_samples_blocks(user: ControlPlaneClient) -> None:
     decision = job.result["deployment_decision"]
     assert (decision["decision"], decision["guard_status"]) == ("blocked", "error")
     assert "guard_error_block" in decision["triggered_rules"]
-    assert any("2 of 48 samples gave NaN" in one for reason in decision["reasons"] for one in reason["details"])
+    assert any(
+        "2 of 48 samples gave NaN" in one for reason in decision["reasons"] for one in reason["details"]
+    )

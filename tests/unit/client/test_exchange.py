@@ -10,7 +10,9 @@ import pytest
 
 from edgeproof.client.address import ServerAddress
 from edgeproof.client.exchange import Exchange, RetryPolicy
+from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
+from edgeproof.contract.jobs import Health
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -40,7 +42,10 @@ class Scripted:
             attempts=attempts, base_seconds=1, cap_seconds=3, sleep=self._sleep, jitter=lambda: 1.0
         )
         address = ServerAddress.parse("http://127.0.0.1:1")
-        return Exchange(address, token, retry, httpx.MockTransport(self._answer))
+        return Exchange(address, token, retry, self.transport())
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._answer)
 
 
 def problem(error: EdgeproofError) -> httpx.Response:
@@ -123,3 +128,24 @@ async def test_a_streamed_body_begins_anew_on_each_attempt() -> None:
     script = Scripted(httpx.WriteError("cut"), ok())
     await script.exchange().send("PUT", "/x", body=chunks, idempotent=True)
     assert script.bodies == [b"onetwo", b"onetwo"]
+
+
+async def test_a_pinned_key_is_asked_for_before_anything_is_told() -> None:
+    expected, other = SigningKey.generate().public, SigningKey.generate().public
+
+    def health(key: PublicKey) -> httpx.Response:
+        told = Health(status="ok", service="edgeproof", version="1", server_key=key.base64)
+        return httpx.Response(200, content=msgspec.json.encode(told))
+
+    address = ServerAddress("http://127.0.0.1:1", expected.keyid)
+    wrong = Scripted(health(other))
+    with pytest.raises(Refused) as caught:
+        await Exchange(address, "t", RetryPolicy(), wrong.transport()).send("PUT", "/x", idempotent=True)
+    assert caught.value.code == "server_key_mismatch"
+    right = Scripted(health(expected), ok(), ok())
+    exchange = Exchange(address, "t", RetryPolicy(), right.transport())
+    for _ in range(2):
+        await exchange.send("PUT", "/x", idempotent=True)
+    assert [one.url.path for one in right.requests] == ["/health", "/x", "/x"]
+    assert [one.url.path for one in wrong.requests] == ["/health"]
+    assert "Authorization" not in wrong.requests[0].headers
