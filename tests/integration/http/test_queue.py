@@ -99,7 +99,7 @@ async def test_claim_heartbeat_and_fail(
     assert caught.value.code == "not_found"
     with pytest.raises(Refused) as caught:
         await runner.submit(claimed.run_id, lease, b"{}")
-    assert caught.value.code == "statement_invalid"
+    assert caught.value.code == "not_canonical"
     failure = FailRequest(code="build_failed", message="no", fault="user", retryable=False)
     assert (await runner.fail(claimed.run_id, lease, failure)).state == "FAILED"
     assert (await runner.fail(claimed.run_id, lease, failure)).state == "FAILED"
