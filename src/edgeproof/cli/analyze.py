@@ -44,7 +44,7 @@ def _shapes(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 @click.option("--height", type=click.IntRange(1))
 @click.option("--width", type=click.IntRange(1))
 @click.option("--input-shape", "input_shapes", multiple=True, callback=_shapes, metavar="NAME=1,3,224,224")
-@click.option("--runs", type=click.IntRange(1), help="Counted calls a block; default: by the model's speed.")
+@click.option("--runs", type=click.IntRange(5, 10_000), help="Counted calls a block; default: by speed.")
 @click.option("--max-seconds", type=click.IntRange(1), help="Time limit of one run.")
 @click.option("--max-memory-mb", type=click.IntRange(64), help="Memory limit of one run.")
 @click.option("--no-guard", is_flag=True, help="Judge without guard.")

@@ -36,14 +36,15 @@ class Limits(Wire, frozen=True, kw_only=True):
     """Bounds on one run; None takes the server's default."""
 
     max_seconds: Annotated[int, Meta(ge=1, le=86_400)] | None = None
-    max_memory_bytes: Annotated[int, Meta(ge=64 << 20)] | None = None
+    max_memory_bytes: Annotated[int, Meta(ge=64 << 20, le=1 << 50)] | None = None
 
 
 class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     """``options`` of an analyze request: the seed's fields and ours (DESIGN decision 18).
 
     ``preset`` wins over ``precision``; int8 with ``calibration`` is static, without it dynamic.
-    Without ``baseline`` the source model as it is, on the same backend, is the baseline.
+    Without ``baseline`` the source model as it is, on the same backend, is the baseline. With fewer
+    ``runs`` (counted calls a block) the tail would not differ from the median.
     """
 
     backend: Name = "onnxruntime"
@@ -56,7 +57,7 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     input_shapes: dict[str, Shape] | None = None
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     warmup: Annotated[int, Meta(ge=0, le=10_000)] | None = None
-    runs: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    runs: Annotated[int, Meta(ge=5, le=10_000)] | None = None
     with_guard: bool = True
     notes: Annotated[str, Meta(max_length=4000)] | None = None
     baseline: BuildChoice | None = None
