@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 _SWEEP: Final = 100
 
 _ADVANCED: Final = "UPDATE jobs SET needs_advance = false WHERE job_id = $1 AND needs_advance"
-_WAITING_JOBS: Final = "SELECT job_id FROM jobs WHERE needs_advance ORDER BY seq LIMIT $1"
+_WAITING_JOBS: Final = "SELECT seq, job_id FROM jobs WHERE needs_advance AND seq > $1 ORDER BY seq LIMIT $2"
 _RUN: Final = """
 SELECT run_id, attempt, class_id, runner_id, job_id, stage, role
 FROM run_queue JOIN runs USING (run_id, class_id) WHERE run_id = $1
@@ -71,13 +71,15 @@ async def step(plane: ControlPlane, connection: Connection, job: Row) -> bool:
 async def sweep(plane: ControlPlane) -> int:
     """Advance every job that waits for it; how many there were. One job's trouble, of whatever kind, does not
     stop the rest."""
-    rows = await plane.database.pool.fetch(_WAITING_JOBS, _SWEEP)
-    for row in rows:
-        try:
-            await advance(plane, row["job_id"])
-        except Exception:
-            _logger.exception("job %s could not advance; it will be tried again", row["job_id"])
-    return len(rows)
+    swept, after = 0, 0
+    while rows := await plane.database.pool.fetch(_WAITING_JOBS, after, _SWEEP):
+        for row in rows:
+            swept, after = swept + 1, row["seq"]
+            try:
+                await advance(plane, row["job_id"])
+            except Exception:
+                _logger.exception("job %s could not advance; it will be tried again", row["job_id"])
+    return swept
 
 
 async def _apply(

@@ -29,7 +29,6 @@ from edgeproof.server.policies import find_policy
 from edgeproof.server.principals import require
 
 DEFAULT_POLICY: Final = "edgeproof-default"
-_IDEMPOTENCY_KEY: Final = "idempotency_pkey"
 
 _ADD_JOB: Final = """
 INSERT INTO jobs (job_id, owner_id, workflow, status, input_summary, policy_digest)
@@ -70,7 +69,8 @@ async def analyze(
                 await connection.execute(_ADD_KEY, principal.principal_id, idempotency_key, asked, job_id)
     except asyncpg.UniqueViolationError as error:
         known = None
-        if idempotency_key is not None and error.constraint_name == _IDEMPOTENCY_KEY:
+        # Whichever of the two was found taken: a job of that name may be this very request's.
+        if idempotency_key is not None:
             known = await _known(plane, principal, idempotency_key, asked)
         if known is None:
             raise Refused("job_exists", f"job {job_id} exists") from error

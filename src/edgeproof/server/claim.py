@@ -7,10 +7,13 @@ only shortens the wait: the queue is asked again after a bound anyway.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final
 
 import msgspec
 
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import ClaimedRun, ClaimRequest
 from edgeproof.contract.statements import RunLimits, StageConfig
 from edgeproof.domain.jobs import move
@@ -29,6 +32,7 @@ from edgeproof.server.run_endings import leave_queue, tell_run
 from edgeproof.server.times import utc_text
 from edgeproof.server.waiting import woken
 
+_logger = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 5.0
 
 _SEEN: Final = (
@@ -96,7 +100,8 @@ async def _lock_head(connection: Connection, principal: Principal, head: Row) ->
 async def _take(
     plane: ControlPlane, connection: Connection, principal: Principal, run: Any
 ) -> ClaimedRun | None:
-    """The lease on a locked run; None when its job wants no more work, and the run is then cancelled."""
+    """The lease on a locked run; None when its job wants no more work, and the run is then cancelled, or
+    when no job spec can be made of it, and it has then failed: at the head it would stop every claim."""
     (job,) = await connection.fetch(_LOCK_JOB, run["job_id"])
     if job["cancelling"] or job["status"] not in ("queued", "running"):
         await leave_queue(connection, run, "CANCELLED")
@@ -106,12 +111,17 @@ async def _take(
     (leased,) = await connection.fetch(
         queue_sql.LEASE, run_id, principal.runner_id, lease.digest, settings.lease_seconds
     )
-    envelope = await _job_spec(plane, connection, principal, job, run_id, lease, leased["claimed_at"])
+    held = {**run, "attempt": leased["attempt"], "runner_id": principal.runner_id}
+    try:
+        envelope = await _job_spec(plane, connection, principal, job, run_id, lease, leased["claimed_at"])
+    except (Refused, ValueError, msgspec.MsgspecError):
+        _logger.exception("no job spec can be made of run %s", run_id)
+        failure = JobError(code="internal_error", message="the run has no job spec", stage=run["stage"])
+        await leave_queue(connection, held, "FAILED", failure=failure)
+        return None
     if job["status"] == "queued":
         await _start(connection, job)
-    await tell_run(
-        connection, {**run, "attempt": leased["attempt"], "runner_id": principal.runner_id}, "CLAIMED"
-    )
+    await tell_run(connection, held, "CLAIMED")
     digest = await keep_bytes(plane, connection, envelope)
     await refer_to_artifact(connection, job["job_id"], digest, "job-spec")
     await connection.execute(queue_sql.SET_JOB_SPEC, run_id, digest)

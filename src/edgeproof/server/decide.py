@@ -74,11 +74,14 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
         row["evidence_digest"]: await load_document(plane, row["evidence_digest"]) for row in results
     }
     envelopes = {row["evidence_digest"]: row["stage"] for row in results}
-    evidence = evidence_of(envelopes, documents, job["policy_digest"])
+    try:
+        evidence = evidence_of(envelopes, documents, job["policy_digest"])
+        with_guard = options_of(job["input_summary"]["options"]).with_guard
+    except Refused as error:
+        return JobError(code=error.code, message=error.detail, stage=STAGE)
     for reference in evidence:
         if reference.digest not in documents:
             documents[reference.digest] = await load_document(plane, reference.digest)
-    with_guard = options_of(job["input_summary"]["options"]).with_guard
     try:
         return await asyncio.to_thread(_judge, documents, evidence, plane.keys.signing, with_guard)
     except Unavailable:

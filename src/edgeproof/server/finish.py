@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,9 +40,14 @@ from edgeproof.server.run_endings import lease_ended, leave_queue
 
 _logger = logging.getLogger(__name__)
 _UNKNOWN_CODE: Final = "stage_crashed"
+RAW_ROLES: Final = frozenset({"samples", "quality"})
+MAX_RAW_BYTES: Final = 64 << 20
+"""Judging reads raw data whole; at this size it takes some 400 MiB for some seconds."""
 _HAVE: Final = """
-SELECT digest FROM uploads WHERE principal_id = $1 AND digest = ANY($3::text[])
-UNION SELECT digest FROM job_artifacts WHERE job_id = $2 AND digest = ANY($3::text[])
+SELECT digest, size FROM artifacts WHERE digest = ANY($3::text[]) AND (
+    EXISTS (SELECT FROM uploads u WHERE u.principal_id = $1 AND u.digest = artifacts.digest)
+    OR EXISTS (SELECT FROM job_artifacts j WHERE j.job_id = $2 AND j.digest = artifacts.digest)
+)
 """
 
 
@@ -76,9 +82,8 @@ async def submit(
         run = await connection.fetchrow(queue_sql.LOCK_LEASED, *fence)
         if run is not None:
             outputs = sorted(set(result.outputs.values()))
-            have = await connection.fetch(_HAVE, principal.principal_id, run["job_id"], outputs)
-            if missing := set(outputs) - {row["digest"] for row in have}:
-                raise Refused("artifact_missing", f"upload sha256:{min(missing)} first")
+            rows = await connection.fetch(_HAVE, principal.principal_id, run["job_id"], outputs)
+            _check_outputs(result, {row["digest"]: row["size"] for row in rows})
             await leave_queue(connection, run, "COMPLETE", evidence=digest, submission=digest)
             await keep_bytes(plane, connection, envelope)
             for role, one in sorted([(result.role, digest), *result.outputs.items()], key=lambda it: it[1]):
@@ -151,6 +156,15 @@ def _check(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: by
     parsed = decode_canonical(policy, Policy, what="policy")
     measured = check_measurement(envelope, spec_digest, spec, parsed).predicate
     return Result("measurement", {"samples": measured.raw_samples, "quality": measured.raw_quality})
+
+
+def _check_outputs(result: Result, sizes: Mapping[str, int]) -> None:
+    """``sizes``, in bytes, of those artifacts that the runner may name."""
+    if missing := set(result.outputs.values()) - sizes.keys():
+        raise Refused("artifact_missing", f"upload sha256:{min(missing)} first")
+    for role, digest in result.outputs.items():
+        if role in RAW_ROLES and sizes[digest] > MAX_RAW_BYTES:
+            raise Refused("result_invalid", f"{sizes[digest]} bytes of {role}; {MAX_RAW_BYTES} are taken")
 
 
 async def _outcome(

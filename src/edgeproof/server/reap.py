@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -60,18 +61,22 @@ async def run_reaper(plane: ControlPlane) -> None:
     clock = asyncio.get_running_loop()
     expire_at = clock.time()
     while not plane.stopping.is_set():
-        try:
-            await reap(plane, patience)
-            await sweep(plane)
-            if clock.time() >= expire_at:
-                expire_at = clock.time() + _EXPIRE_ARTIFACTS_SECONDS
-                await expire_artifacts(plane)
-        except Exception:
-            _logger.exception("the reaper could not work; it will try again")
+        await _try("reap", reap(plane, patience))
+        await _try("sweep", sweep(plane))
+        if clock.time() >= expire_at:
+            expire_at = clock.time() + _EXPIRE_ARTIFACTS_SECONDS
+            await _try("expire artifacts", expire_artifacts(plane))
         try:
             await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)
         except TimeoutError:
             continue
+
+
+async def _try(what: str, work: Awaitable[int]) -> None:
+    try:
+        await work
+    except Exception:
+        _logger.exception("could not %s; it will be tried again", what)
 
 
 async def reap(plane: ControlPlane, patience: Patience) -> int:
