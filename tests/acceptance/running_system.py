@@ -20,9 +20,11 @@ import psutil
 
 from edgeproof.app.serve import Ready
 from edgeproof.cli.connection import Credentials, read_credentials
-from edgeproof.client import Edgeproof
+from edgeproof.client import ControlPlaneClient, Edgeproof
 from edgeproof.client.exchange import RetryPolicy
+from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.jobs import JobEvent, JobView, RunView
+from edgeproof.contract.runners import Capabilities, EngineCapability
 
 EDGEPROOF = (sys.executable, "-m", "edgeproof")
 START_SECONDS = 60.0
@@ -292,3 +294,24 @@ def printed(result: subprocess.CompletedProcess[str]) -> Any:
     """The one JSON document on standard output."""
     assert result.stdout, result.stderr
     return json.loads(result.stdout)
+
+
+def capable() -> Capabilities:
+    """Of a device that could do the tests' jobs, if it came to ask for them."""
+    engine = EngineCapability(name="onnxruntime", version="1", targets=("cpu",), precisions=("fp32",))
+    return Capabilities(
+        device_class="linux-test", cpu_count=1, memory_bytes=1 << 30, isolation="namespaces",
+        backends=(engine,), toolchains=(engine,),
+    )  # fmt: skip
+
+
+async def absent_runner(system: Up) -> str:
+    """The id of a device that has registered and claims nothing: a job for it stays queued."""
+    async with (
+        ControlPlaneClient(system.address, token=system.credentials.admin_token) as admin,
+        ControlPlaneClient(system.address) as device,
+    ):
+        key = SigningKey.generate()
+        await device.register(key, capable(), await admin.create_enrolment_token())
+        listed = (await admin.runners()).runners
+        return next(one.runner_id for one in listed if one.public_key == key.public.base64)

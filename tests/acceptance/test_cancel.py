@@ -12,6 +12,7 @@ from edgeproof.client import Edgeproof
 from .cutting_proxy import CuttingProxy
 from .running_system import (
     Up,
+    absent_runner,
     demand_done_once,
     demand_gone,
     edgeproof,
@@ -46,24 +47,11 @@ def stages_of(system: Up) -> Path:
     return system.data_dir / "runner" / "work"
 
 
-def test_cancelled_while_queued(system: Up, client: Edgeproof, start_job: Callable[..., str]) -> None:
-    # A device that is suspended claims nothing.
-    device = system.child("runner")
-    device.suspend()
-    try:
-        job_id = start_job(runner=local_runner(system))
-        assert client.job(job_id).status == "queued"
-        cancel(system, job_id)
-        demand_cancelled(client, job_id)
-    finally:
-        device.resume()
-
-
-def local_runner(system: Up) -> str:
-    """The local runner's id."""
-    listed = edgeproof("runner", "list", "--json", "--data-dir", str(system.data_dir))
-    runners = printed(listed)["runners"]
-    return str(max(runners, key=lambda one: one["last_seen_at"])["runner_id"])
+async def test_cancelled_while_queued(system: Up, client: Edgeproof, start_job: Callable[..., str]) -> None:
+    job_id = start_job(runner=await absent_runner(system))
+    assert client.job(job_id).status == "queued"
+    cancel(system, job_id)
+    demand_cancelled(client, job_id)
 
 
 def test_cancelled_while_it_is_built(

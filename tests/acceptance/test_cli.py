@@ -45,9 +45,12 @@ def test_a_better_candidate_is_0_and_its_evidence_holds(
     system: Up, models: TinyModels, tmp_path: Path
 ) -> None:
     code, job = analyze(
-        system, models.quick, models.slow, "--out", str(tmp_path / "out"), "--job-id", "better"
+        system,
+        models.quick,
+        models.slow,
+        *("--dataset", str(models.dataset), "--out", str(tmp_path / "out"), "--job-id", "better"),
     )
-    assert (code, decision(job)[:10]) == (0, "deployable")
+    assert (code, decision(job)) == (0, "deployable")
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
         "summary.json", "report.html", "report.md", "evidence", "trust.json",
@@ -66,7 +69,7 @@ def test_a_better_candidate_is_0_and_its_evidence_holds(
 
 
 def test_a_candidate_that_computes_something_else_is_2(system: Up, models: TinyModels) -> None:
-    code, job = analyze(system, models.other, models.slow)
+    code, job = analyze(system, models.other, models.slow, "--dataset", str(models.dataset))
     assert (code, decision(job)) == (2, "blocked")
 
 

@@ -17,13 +17,15 @@ from edgeproof.client import ControlPlaneClient
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import EdgeproofError
 from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, EngineCapability
+from edgeproof.contract.runners import ClaimedRun, ClaimRequest
 from edgeproof.server.postgres import EmbeddedPostgres
 
 from .running_system import (
     EDGEPROOF,
     STOP_SECONDS,
     Up,
+    absent_runner,
+    capable,
     demand_gone,
     descendants,
     edgeproof,
@@ -143,20 +145,19 @@ async def _interrupt_under_load(system: Up, models: TinyModels) -> None:
         ControlPlaneClient(system.address, token=credentials.user_token) as user,
         ControlPlaneClient(system.address, token=credentials.admin_token) as admin,
         ControlPlaneClient(system.address) as device,
-        ControlPlaneClient(system.address) as absent,
         httpx.AsyncClient(base_url=system.ready.url, trust_env=False, timeout=60) as raw,
     ):
-        enrolment = await admin.create_enrolment_token(uses=2)
-        absent_key, device_key = SigningKey.generate(), SigningKey.generate()
-        await absent.register(absent_key, _capable(), enrolment)
-        await device.register(device_key, _capable(), enrolment)
-        ids = {one.public_key: one.runner_id for one in (await admin.runners()).runners}
+        absent = await absent_runner(system)
+        key = SigningKey.generate()
+        await device.register(key, capable(), await admin.create_enrolment_token())
+        listed = (await admin.runners()).runners
+        device_id = next(one.runner_id for one in listed if one.public_key == key.public.base64)
         model = await user.publish(models.quick)
         # A job for a device that never comes: it stays queued, and its stream open.
         job = await user.analyze(
             AnalyzeRequest(
                 model_path=f"sha256:{model.digest}",
-                options={"runner": ids[absent_key.public.base64], "preset": "source"},
+                options={"runner": absent, "preset": "source"},
             )
         )
         headers = {"Authorization": f"Bearer {credentials.user_token}"}
@@ -164,7 +165,7 @@ async def _interrupt_under_load(system: Up, models: TinyModels) -> None:
             lines = stream.aiter_lines()
             assert await anext(lines)
             polling = asyncio.create_task(_claim(device))
-            await _has_asked(admin, ids[device_key.public.base64])
+            await _has_asked(admin, device_id)
             assert not polling.done()
             # In a thread: this loop must go on reading meanwhile.
             assert await asyncio.to_thread(system.stop) == 0
@@ -188,14 +189,6 @@ async def _has_asked(admin: ControlPlaneClient, runner_id: str) -> None:
             (one,) = [one for one in (await admin.runners()).runners if one.runner_id == runner_id]
             if one.last_seen_at != one.registered_at:
                 return
-
-
-def _capable() -> Capabilities:
-    engine = EngineCapability(name="onnxruntime", version="1", targets=("cpu",), precisions=("fp32",))
-    return Capabilities(
-        device_class="linux-test", cpu_count=1, memory_bytes=1 << 30, isolation="namespaces",
-        backends=(engine,), toolchains=(engine,),
-    )  # fmt: skip
 
 
 def _runners(system: Up) -> list[str]:

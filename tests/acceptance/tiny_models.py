@@ -1,4 +1,7 @@
-"""Models of microseconds. ``quick`` and ``slow`` compute the same; ``other`` computes something else."""
+"""Models of microseconds. ``quick`` and ``slow`` compute the same; ``other`` computes something else.
+
+``dataset`` is labelled with what the first two compute.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ class TinyModels:
     quick: Path
     slow: Path
     other: Path
+    dataset: Path
 
 
 def make_models(folder: Path) -> TinyModels:
@@ -24,7 +28,14 @@ def make_models(folder: Path) -> TinyModels:
         quick=_save(folder / "quick.onnx", seed=0, layers=0),
         slow=_save(folder / "slow.onnx", seed=0, layers=LAYERS),
         other=_save(folder / "other.onnx", seed=1, layers=0),
+        dataset=_data(folder / "data.npz"),
     )
+
+
+def _data(path: Path) -> Path:
+    samples = _random(7, 400, FEATURES)
+    np.savez(path, x=samples, labels=(samples @ _random(0, FEATURES, CLASSES)).argmax(axis=1))
+    return path
 
 
 def _save(path: Path, *, seed: int, layers: int) -> Path:
