@@ -21,7 +21,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.http.json_bodies import check_depth
 
 BODY_KIND: Final = "edgeproof_body"
-"""Route option: ``json`` (the default), ``small`` or ``artifact``."""
+"""Route option: ``json`` (the default), ``small``, ``envelope`` or ``artifact``."""
 
 LINGER_BYTES: Final = 64 << 20
 """How much of a refused body beyond its limit is taken and forgotten."""
@@ -47,16 +47,26 @@ class Pace:
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """Bytes per kind of body and the pace of all. ``small`` is for routes that need no token."""
+    """Bytes per kind of body and the pace of all. ``small`` is for routes that need no token.
 
-    json_bytes: int = 8 << 20
+    JSON is read on the event loop, so its bound is what keeps one request from holding up the others; an
+    ``envelope`` is judged in a thread.
+    """
+
+    json_bytes: int = 1 << 20
     small_bytes: int = 256 << 10
+    envelope_bytes: int = 8 << 20
     artifact_bytes: int = 2 << 30
     max_depth: int = 64
     pace: Pace = field(default_factory=Pace)
 
     def max_bytes(self, kind: str) -> int:
-        return {"json": self.json_bytes, "small": self.small_bytes, "artifact": self.artifact_bytes}[kind]
+        return {
+            "json": self.json_bytes,
+            "small": self.small_bytes,
+            "envelope": self.envelope_bytes,
+            "artifact": self.artifact_bytes,
+        }[kind]
 
 
 async def _within(awaitable: Awaitable[T], seconds: float) -> T:

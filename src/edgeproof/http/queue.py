@@ -20,6 +20,7 @@ from edgeproof.contract.runners import (
 )
 from edgeproof.domain.runs import parse_lease
 from edgeproof.http.authentication import plane_of
+from edgeproof.http.body_guard import BODY_KIND
 from edgeproof.http.connections import until_gone
 from edgeproof.http.description import BODY, TOKEN, EnvelopeBody, problems
 from edgeproof.http.json_bodies import StrictRequest
@@ -69,6 +70,7 @@ async def heartbeat(
 @post(
     "/api/queue/{run_id:str}/submit",
     status_code=200,
+    opt={BODY_KIND: "envelope"},
     operation_id="submitRun",
     operation_class=EnvelopeBody,
     summary="Finish a run with a signed statement",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import msgspec
 import pytest
 
+from edgeproof.contract.canonical import canonical
 from edgeproof.contract.errors import FieldError, Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.http.json_bodies import check_depth, decode, field_error, nesting
@@ -68,7 +70,9 @@ def test_a_message_is_decoded() -> None:
         (b"[]", "invalid_request"),
         (rb'{"count": 1, "anything": ["a\u0000b"]}', "invalid_request"),
         (rb'{"count": 1, "anything": {"\u0000": 1}}', "invalid_request"),
-        (b'{"count": 1, "anything": 9007199254740993}', "invalid_request"),
+        (b'{"count": 1, "anything": 9007199254740992}', "invalid_request"),
+        (b'{"count": 1, "anything": [{"a": -9007199254740992}]}', "invalid_request"),
+        (rb'{"count": 1, "anything": {"a": [{"\u0000": 1}]}}', "invalid_request"),
         (b'{"count": 1, "anything": -' + b"9" * 400 + b"}", "invalid_request"),
     ],
 )
@@ -91,6 +95,21 @@ def test_a_nul_names_its_path() -> None:
     with pytest.raises(Refused) as caught:
         decode(body, AnalyzeRequest)
     assert [one.path for one in caught.value.errors] == ["$.options.notes[1]"]
+
+
+def test_what_is_taken_can_be_signed() -> None:
+    body = json.dumps({"count": 1, "anything": [2**53 - 1, 1 - 2**53, r"a\u0000b", 0.12345678901234567]})
+    assert canonical(decode(body.encode(), Sample))
+
+
+def test_a_large_body_is_read_without_a_text_for_each_of_its_values() -> None:
+    body = b'{"count": 1, "anything": [' + b"0," * 200_000 + b"9007199254740991]}"
+    tracemalloc.start()
+    try:
+        decode(body, Sample)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_message_without_a_path_is_about_the_whole() -> None:
