@@ -14,7 +14,7 @@ from .system import System, can_mount, eventually, running
 ARTIFACT_SPACE = "8m"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Control plane, PostgreSQL and one runner, none of which may end before the last test has."""
     with running(tmp_path_factory.mktemp("system")) as started:
@@ -22,7 +22,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def small_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """No runner of its own, leases of two seconds, and 8 MiB for artifacts where that can be had."""
     space = ARTIFACT_SPACE if can_mount() else None
@@ -33,7 +33,7 @@ def small_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def processes(system: System) -> dict[str, int]:
     return system.children()
 

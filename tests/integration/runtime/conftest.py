@@ -8,12 +8,25 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, RuntimeConfig
 
 FEATURES, CLASSES = 16, 4
+
+
+def left_behind() -> list[psutil.Process]:
+    """Processes of a measurement that still are, dead ones that nobody reaped included.
+
+    Others may be children of this one too, such as the session's PostgreSQL.
+    """
+    return [
+        one
+        for one in psutil.Process().children()
+        if one.status() == psutil.STATUS_ZOMBIE or "edgeproof.runtime" in " ".join(one.cmdline())
+    ]
 
 
 def _save(path: Path, nodes: list[onnx.NodeProto], *, dtype: int = TensorProto.FLOAT, classes: int = CLASSES,

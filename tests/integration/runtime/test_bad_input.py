@@ -24,6 +24,8 @@ from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import RuntimeConfig
 from edgeproof.runtime.duet import DuetOutcome, RuntimeInputs, measure
 
+from .conftest import left_behind
+
 Models = dict[str, Path]
 Write = Callable[..., Path]
 
@@ -43,7 +45,7 @@ async def play(config: RuntimeConfig, inputs: RuntimeInputs, workspace: Path) ->
 async def refused(config: RuntimeConfig, inputs: RuntimeInputs, workspace: Path) -> StageFailed:
     with pytest.raises(StageFailed) as caught:
         await play(config, inputs, workspace)
-    assert psutil.Process().children() == []
+    assert left_behind() == []
     return caught.value
 
 
@@ -182,7 +184,7 @@ async def test_a_process_that_dies(
         await task
     assert caught.value.code == code
     assert number.name in caught.value.detail or code == "stage_crashed"
-    assert psutil.Process().children() == []
+    assert left_behind() == []
 
 
 async def test_cancelling_leaves_no_process(
@@ -194,7 +196,7 @@ async def test_cancelling_leaves_no_process(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert psutil.Process().children() == []
+    assert left_behind() == []
 
 
 SCRIPT = """

@@ -21,6 +21,8 @@ from edgeproof.contract.statements import RuntimeConfig
 from edgeproof.domain.measurement import accuracy_metrics, summarise
 from edgeproof.runtime.duet import DuetOutcome, RuntimeInputs, measure
 
+from .conftest import left_behind
+
 Models = dict[str, Path]
 
 
@@ -96,8 +98,8 @@ async def test_measures_as_planned(
         assert quality.baseline.predictions == tuple((data["x"] @ weights).argmax(1))
     assert outcome.environment_before.versions["onnxruntime"]
     canonical(outcome.samples), canonical(quality)
-    assert [one.completed for one in progress if one.unit == "pairs"] == [0, 1, 2, 2, 3, 4]
-    assert psutil.Process().children() == []
+    assert [one.completed for one in progress if one.message == "measuring"] == [0, 1, 2, 2, 3, 4]
+    assert left_behind() == []
 
 
 async def test_identical_models_agree_without_a_data_set(
