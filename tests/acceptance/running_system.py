@@ -88,6 +88,15 @@ def descendants(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+def asked_of(processes: Sequence[psutil.Process], ask: Callable[[psutil.Process], T]) -> dict[int, T]:
+    """What each answers, by pid; those that have ended meanwhile are left out."""
+    answers = {}
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie's error is one, too
+            answers[process.pid] = ask(process)
+    return answers
+
+
 def demand_gone(processes: Sequence[psutil.Process], seconds: float = GONE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while left := live(processes):

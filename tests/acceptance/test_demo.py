@@ -16,7 +16,17 @@ from typing import Any
 import psutil
 import pytest
 
-from .running_system import EDGEPROOF, demand_gone, descendants, edgeproof, environment, is_live, live, until
+from .running_system import (
+    EDGEPROOF,
+    asked_of,
+    demand_gone,
+    descendants,
+    edgeproof,
+    environment,
+    is_live,
+    live,
+    until,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -145,16 +155,23 @@ def test_a_flipped_byte_is_refused(demo: Demo, tmp_path: Path) -> None:
 def test_ended_half_way_it_leaves_no_process(tmp_path: Path, number: int, status: int) -> None:
     words = [*EDGEPROOF, "demo", "--out", str(tmp_path / "out")]
     with subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        words,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(TMPDIR=str(tmp_path)),  # what is killed leaves its folder
     ) as process:
 
         def measuring() -> list[psutil.Process]:
             found = descendants(process.pid)
             # up, PostgreSQL with its own, server, runner, and a stage of the first job
-            stages = [one for one in found if "edgeproof.runner.stage" in " ".join(one.cmdline())]
-            return found if stages else []
+            words = asked_of(found, psutil.Process.cmdline).values()
+            return found if any("edgeproof.runner.stage" in one for one in words) else []
 
-        started = until(measuring, "the first job is under way", 60)
-        process.send_signal(number)
-        assert process.wait(60) == status
+        try:
+            started = until(measuring, "the first job is under way", 60)
+            process.send_signal(number)
+            assert process.wait(60) == status
+        finally:
+            process.kill()
     demand_gone(started)

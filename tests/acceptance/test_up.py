@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from edgeproof.client import ControlPlaneClient
@@ -25,6 +26,7 @@ from .running_system import (
     STOP_SECONDS,
     Up,
     absent_runner,
+    asked_of,
     capable,
     demand_gone,
     descendants,
@@ -101,7 +103,7 @@ def test_a_folder_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
 def test_no_child_sees_the_token_and_only_the_server_the_database(system: Up) -> None:
     system.child("runner")
     children = descendants(system.process.pid)
-    seen = {child.pid: child.environ() for child in children}
+    seen = asked_of(children, psutil.Process.environ)
     assert len(seen) >= 3
     assert not [pid for pid, variables in seen.items() if SECRET in str(variables)]
     with_database = {pid for pid, variables in seen.items() if "EDGEPROOF_DATABASE_URL" in variables}
@@ -120,8 +122,8 @@ def test_an_owners_own_database_is_used_and_left_alone(tmp_path: Path) -> None:
             with up(tmp_path / "data", EDGEPROOF_DATABASE_URL=address.dsn()) as system:
                 runners = until(lambda: _runners(system), "the local runner has registered")
                 assert len(runners) == 1
-                names = [child.name() for child in descendants(system.process.pid)]
-                assert "postgres" not in names
+                names = asked_of(descendants(system.process.pid), psutil.Process.name)
+                assert "postgres" not in names.values()
                 assert "EDGEPROOF_DATABASE_URL" not in system.child("runner").environ()
                 assert not (system.data_dir / "postgres").exists()
                 assert system.stop() == 0

@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 DATABASE_VARIABLE: Final = "EDGEPROOF_DATABASE_URL"
 DRAIN_SECONDS: Final = 4.0
+_CLOSE_SECONDS: Final = 1.0
+"""Both together are less than the time that ``up`` gives a child to stop."""
 
 
 class ServeConfig(Wire, frozen=True, kw_only=True):
@@ -85,13 +87,22 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     public = plane.keys.signing.public
     ready = Ready(url=config.public_url, server_key=public.base64, fingerprint=public.fingerprint)
     print(msgspec.json.encode(ready).decode(), flush=True)  # noqa: T201 - the protocol with the parent
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    needed: set[asyncio.Future[Any]] = {serving, reaping, stopping}
+    await asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
+    broken = [task for task in (serving, reaping) if task.done()]
     plane.stopping.set()
     await app.drained(DRAIN_SECONDS)
     server.stop()
     reaping.cancel()
     await asyncio.gather(reaping, return_exceptions=True)
-    await plane.close()
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await plane.close()
+    except TimeoutError:
+        _log.warning("the database connections were not given back in time")
+    for task in broken:
+        task.result()
+        raise RuntimeError("the listener or the reaper ended by itself")
 
 
 class InFlight:
