@@ -14,6 +14,8 @@ from edgeproof.contract.results import ColdStart, LatencySummary
 from edgeproof.contract.samples import SideQuality, SideSamples
 
 NS_PER_MS = 1_000_000
+NOT_FINITE = -1
+"""The prediction for a sample whose output is not finite: no class at all, so never correct."""
 
 
 def percentile(ordered: Sequence[float], fraction: float) -> float:

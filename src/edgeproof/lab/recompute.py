@@ -11,6 +11,7 @@ from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, Measurement, RuntimeConfig
 from edgeproof.domain.measurement import (
+    NOT_FINITE,
     accuracy_metrics,
     backend_key,
     cold_start,
@@ -85,9 +86,17 @@ def _check_side(
         "number of threads": (ran.threads, config.threads or ran.threads),
         "accuracy": (accuracy, metrics and (metrics, quality.samples)),
         "compare key": (result.compare_key, key),
+        "model": (result.model, told.model_name),
+        "precision": (result.precision, told.precision),
+        "input": ({ran.input_source, result.extra.input_mode}, {_input(config)}),
+        "number of settling calls": (ran.warmup, config.plan.settle_calls),
     }
     for what, (stated, recomputed) in facts.items():
         _demand(stated == recomputed, f"the {name}'s {what} is not that of the raw data")
+
+
+def _input(config: RuntimeConfig) -> str:
+    return "random" if config.dataset is None else "dataset"
 
 
 def _check_quality(config: RuntimeConfig, quality: RawQuality) -> None:
@@ -95,10 +104,13 @@ def _check_quality(config: RuntimeConfig, quality: RawQuality) -> None:
     _demand(count > 0, "no output was looked at")
     for side in (quality.baseline, quality.candidate):
         _demand(side.predictions is None or len(side.predictions) == count, "predictions are missing")
-        _demand(0 <= side.nonfinite <= count, "the count of non-finite outputs is impossible")
+        unknown = 0 if side.predictions is None else side.predictions.count(NOT_FINITE)
+        _demand(unknown <= side.nonfinite <= count, "the count of non-finite outputs is impossible")
     for name, values in (("labels", quality.labels), ("groups", quality.groups)):
         _demand(values is None or len(values) == count, f"{name} are missing")
     _demand(len(quality.cosine) == len(quality.max_abs_error) == count, "agreements are missing")
+    # A label that is no class would make an output that is not finite a right answer.
+    _demand(min(quality.labels or (0,)) >= 0, "a label is negative")
     _demand(config.dataset is not None or quality.labels is None, "labels without a data set")
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgeproof.domain.measurement import NOT_FINITE
 from edgeproof.runtime import dataset
 from edgeproof.runtime.channel import Channel, Handler
 from edgeproof.runtime.dataset import Array, Samples
@@ -26,8 +27,6 @@ MAX_FEEDS: Final = 8
 FEED_BYTES: Final = 32 << 20
 CHUNK_BYTES: Final = 32 << 20
 CHUNK_CALLS: Final = 64
-NOT_FINITE: Final = -1
-"""The prediction for a sample whose output is not finite: no class at all, so never correct."""
 
 
 def same_interface(baseline: Session, candidate: Session) -> list[int]:

@@ -509,7 +509,7 @@ def _result(
             threads=config.threads or 1,
             mode="duet",
             task="classification",
-            input_source="dataset",
+            input_source="random" if config.dataset is None else "dataset",
         ),
         system=SystemInfo(
             os="Linux",
@@ -523,7 +523,7 @@ def _result(
         extra=RuntimeExtra(
             runtime_artifact_sha256=side.artifact,
             source_model_sha256=side.source,
-            input_mode="dataset",
+            input_mode="random" if config.dataset is None else "dataset",
             measurement=scene.numbers,
         ),
     )

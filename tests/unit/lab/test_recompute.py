@@ -9,6 +9,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import Block, RawSamples, SideQuality
 from edgeproof.contract.statements import Measurement
+from edgeproof.domain.measurement import compare_key
 from edgeproof.lab.dossier import assemble
 from edgeproof.lab.recompute import check_results
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -21,6 +22,13 @@ replace = msgspec.structs.replace
 
 def stated(**changes: object) -> Measurement:
     return replace(MEASURED, candidate=replace(MEASURED.candidate, **changes))
+
+
+def renamed(result: RuntimeResult, **changes: str) -> dict[str, object]:
+    """``changes`` with a compare key to match."""
+    to = replace(result, **changes)
+    key = compare_key(to.model, to.batch, to.height, to.width, to.precision, to.run_config.threads)
+    return {**changes, "compare_key": key}
 
 
 def words(measured: Measurement = MEASURED, samples: RawSamples = SAMPLES, quality: object = QUALITY) -> str:
@@ -58,6 +66,11 @@ def test_honest_numbers_hold() -> None:
         (lambda it: {"run_config": replace(it.run_config, threads=2)}, "number of threads"),
         (lambda it: {"extra": replace(it.extra, runtime_artifact_sha256="f" * 64)}, "artifact"),
         (lambda it: {"extra": replace(it.extra, source_model_sha256="f" * 64)}, "source model"),
+        (lambda it: {"extra": replace(it.extra, input_mode="random")}, "input"),
+        (lambda it: {"run_config": replace(it.run_config, input_source="random")}, "input"),
+        (lambda it: {"run_config": replace(it.run_config, warmup=9)}, "number of settling calls"),
+        (lambda it: renamed(it, precision="fp16"), "precision"),
+        (lambda it: renamed(it, model="another"), "model"),
     ],
 )
 def test_a_number_of_its_own_is_refused(
@@ -111,6 +124,11 @@ def test_a_side_with_every_block_flagged_has_no_samples() -> None:
         ({"labels": (1, 2)}, "labels are missing"),
         ({"groups": (1, 2)}, "groups are missing"),
         ({"cosine": (1.0,)}, "agreements are missing"),
+        ({"labels": (-1,) * 10}, "a label is negative"),
+        (
+            {"candidate": SideQuality(predictions=(-1,) * 10, nonfinite=9)},
+            "the count of non-finite outputs is impossible",
+        ),
         (
             {"candidate": SideQuality(predictions=None, nonfinite=11)},
             "the count of non-finite outputs is impossible",
