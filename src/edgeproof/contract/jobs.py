@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from edgeproof.contract.base import Wire
-from edgeproof.contract.ids import UtcTime
+from edgeproof.contract.ids import Name, Text, UtcTime
 
 JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 RunState = Literal["PENDING", "CLAIMED", "COMPLETE", "FAILED", "CANCELLED"]
@@ -16,9 +16,9 @@ class Progress(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """``{completed, total?, unit, message?}`` everywhere (DESIGN decision 20)."""
 
     completed: int
-    unit: str
+    unit: Name
     total: int | None = None
-    message: str | None = None
+    message: Text | None = None
 
 
 class JobError(Wire, frozen=True, kw_only=True):
