@@ -47,9 +47,9 @@ async def encode(
 ) -> AsyncIterator[bytes]:
     """The stream's bytes. A comment fills every silence, so that a dead peer is noticed."""
     following: asyncio.Future[JobEvent] = asyncio.ensure_future(_next(events))
-    # Sent at once: a proxy, and the client, learn now that the stream stands.
-    yield KEEP_ALIVE
     try:
+        # Sent at once: a proxy, and the client, learn now that the stream stands.
+        yield KEEP_ALIVE
         while True:
             done, _ = await asyncio.wait({following}, timeout=keep_alive_seconds)
             if not done:

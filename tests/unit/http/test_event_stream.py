@@ -75,6 +75,19 @@ async def test_a_reader_that_leaves_ends_the_source() -> None:
     assert closed.is_set()
 
 
+async def test_a_reader_that_leaves_at_once_leaves_no_task_behind() -> None:
+    async def silent() -> AsyncIterator[JobEvent]:
+        await asyncio.Event().wait()
+        yield event(1)
+
+    before = asyncio.all_tasks()
+    stream = encode(silent(), asyncio.Event())
+    assert await anext(stream) == KEEP_ALIVE
+    assert asyncio.all_tasks() != before
+    await stream.aclose()  # type: ignore[attr-defined]  # a generator, told as an iterator
+    assert asyncio.all_tasks() == before
+
+
 async def test_the_client_reads_what_the_server_writes() -> None:
     async def lines() -> AsyncIterator[str]:
         for line in (KEEP_ALIVE + encode_event(event(7)) + END).decode().split("\n"):
