@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from edgeproof.contract.statements import RunLimits
 from edgeproof.server.artifact_store import ArtifactStore
@@ -17,6 +17,7 @@ from edgeproof.server.policies import ensure_builtin_policies
 
 PrincipalKind = Literal["admin", "user", "runner", "external"]
 
+JUDGES: Final = 2
 DEFAULT_LIMITS = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload_bytes=512 << 20)
 
 
@@ -46,13 +47,18 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """One replica. ``stopping`` ends every long poll and stream."""
+    """One replica. ``stopping`` ends every long poll and stream.
+
+    ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
+    heartbeats must always find both.
+    """
 
     database: Database
     artifacts: ArtifactStore
     keys: ServerKeys
     settings: Settings
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
 
     async def close(self) -> None:
         """End all waiting, then let go of the database. Nothing depends on its being called."""

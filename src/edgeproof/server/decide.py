@@ -51,7 +51,7 @@ class Made:
 async def decide(plane: ControlPlane, job_id: str) -> None:
     """Judge, sign, store, and complete the job; evidence that does not hold fails it (stage
     ``lab_validation``). Does nothing while another replica is at it. Raises ``Unavailable``."""
-    async with plane.database.transaction() as connection:
+    async with plane.judging, plane.database.transaction() as connection:
         if not await connection.fetchval(_TRY_LOCK, job_id):
             return
         made = await _make(plane, connection, job_id)

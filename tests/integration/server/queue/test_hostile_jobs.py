@@ -14,7 +14,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.server.advance import sweep
 from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import put_artifact
-from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.control_plane import JUDGES, ControlPlane, Principal
 from edgeproof.server.finish import MAX_RAW_BYTES
 
 BEYOND_JSON = 2**53
@@ -89,6 +89,25 @@ async def test_raw_data_too_large_to_judge_is_refused_before_it_is_read(yard: An
     assert await code(yard.one.submit(claimed, made.envelope)) == "result_invalid"
     await yard.plane.database.pool.execute(size, digests, -MAX_RAW_BYTES)
     assert (await yard.one.submit(claimed, made.envelope)).state == "COMPLETE"
+
+
+async def test_many_decisions_leave_connections_for_heartbeats(yard: Any) -> None:
+    for _ in range(JUDGES):
+        await yard.plane.judging.acquire()
+    job = await yard.analyze()
+    worker = asyncio.create_task(yard.one.work_off())
+    waits = "SELECT needs_advance AND 3 = (SELECT count(*) FROM run_outcomes) FROM jobs"
+    async with asyncio.timeout(30):
+        while not await yard.plane.database.pool.fetchval(waits):
+            await asyncio.sleep(0.02)
+    pool = yard.plane.database.pool
+    async with asyncio.timeout(30):
+        while pool.get_idle_size() != pool.get_size():
+            await asyncio.sleep(0.02)
+    assert not worker.done()
+    yard.plane.judging.release()
+    assert await worker == 3
+    assert (await yard.job(job.job_id)).status == "completed"
 
 
 async def test_a_result_that_this_release_cannot_read_fails_its_job(yard: Any) -> None:
