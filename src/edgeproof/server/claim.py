@@ -14,7 +14,7 @@ import msgspec
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
-from edgeproof.contract.runners import ClaimedRun, ClaimRequest
+from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest
 from edgeproof.contract.statements import RunLimits, StageConfig
 from edgeproof.domain.jobs import move
 from edgeproof.domain.runs import Lease, new_lease
@@ -72,7 +72,7 @@ async def _note_presence(plane: ControlPlane, principal: Principal, request: Cla
     async with plane.database.transaction() as connection:
         known = await connection.fetchval(_SEEN, principal.runner_id)
         told = request.capabilities
-        if told is not None and msgspec.to_builtins(told) != known:
+        if told is not None and (known is None or msgspec.convert(known, Capabilities) != told):
             await connection.execute(_SET_CAPABILITIES, principal.runner_id, told)
             await match_runner_classes(connection, _runner(principal), told)
 

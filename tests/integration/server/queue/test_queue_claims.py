@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgeproof.contract.canonical import sha256_hex
@@ -119,3 +120,18 @@ async def listening(yard: Any) -> None:
     async with asyncio.timeout(10):
         while await yard.plane.database.pool.fetchval(query) == 0:
             await asyncio.sleep(0.01)
+
+
+async def test_classes_are_matched_when_capabilities_change_and_not_at_each_claim(yard: Any) -> None:
+    await yard.analyze()
+    worker, pool = yard.one, yard.plane.database.pool
+    matched = "SELECT array_agg(xmin::text || ctid::text) FROM runner_classes WHERE runner_id = $1"
+    text = "SELECT capabilities FROM runners WHERE runner_id = $1"
+    known = msgspec.convert(await pool.fetchval(text, worker.principal.runner_id), Capabilities)
+    rows = await pool.fetchval(matched, worker.principal.runner_id)
+    assert rows
+    await claim(worker.plane, worker.principal, ClaimRequest(capabilities=known))
+    assert await pool.fetchval(matched, worker.principal.runner_id) == rows
+    less = msgspec.structs.replace(known, backends=(), toolchains=())
+    await claim(worker.plane, worker.principal, ClaimRequest(capabilities=less))
+    assert await pool.fetchval(matched, worker.principal.runner_id) is None
