@@ -125,9 +125,12 @@ def list_(
         click.echo(encoded.decode())
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("runner", "host", "device", "backends", "isolation", "last seen", box=None)
+    # The id is what people copy, so it is never cut.
+    table = Table(
+        Column("runner", no_wrap=True), "host", "device", "backends", "isolation", "last seen", box=None
+    )
     for row in rows:
         table.add_row(*row)
     Console().print(table)
