@@ -72,10 +72,15 @@ class RegisterResponse(Wire, frozen=True, kw_only=True):
 
 
 class ClaimRequest(Wire, frozen=True, kw_only=True):
-    """``POST /api/queue/claim``; waits up to ``wait_seconds`` for work, else 204."""
+    """``POST /api/queue/claim``; waits up to ``wait_seconds`` for work, else 204.
+
+    ``holding`` are the runs that the runner still works on. Any other lease of its own is one that it does
+    not know of (it was killed, or a claim's answer was lost): it ends at once. None says nothing.
+    """
 
     capabilities: Capabilities | None = None
     wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 0.0
+    holding: Annotated[tuple[IdText, ...], Meta(max_length=64)] | None = None
 
 
 class ClaimedRun(Wire, frozen=True, kw_only=True):

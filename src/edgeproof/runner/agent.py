@@ -58,9 +58,11 @@ class Agent:
     async def _claim(self, stop: asyncio.Event) -> ClaimedRun | None:
         """The next run; None when there was none, or when ``stop`` was set first.
 
-        A claim that the control plane grants while we turn away is not known to us: its lease expires.
+        A claim that the control plane grants while we turn away is not known to us: our next one ends it.
         """
-        ask = partial(self._session.control_plane.claim, ClaimRequest(wait_seconds=CLAIM_WAIT_SECONDS))
+        # Nothing is under way and the outbox is empty: any lease of ours is of a process that was killed.
+        request = ClaimRequest(wait_seconds=CLAIM_WAIT_SECONDS, holding=())
+        ask = partial(self._session.control_plane.claim, request)
         asking = asyncio.create_task(self._session.persist(ask, stop))
         stopping = asyncio.create_task(stop.wait())
         try:

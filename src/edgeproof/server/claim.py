@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +29,7 @@ from edgeproof.server.job_specs import seal_job_spec
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_runner_classes
 from edgeproof.server.rows import Row
-from edgeproof.server.run_endings import leave_queue, tell_run
+from edgeproof.server.run_endings import lease_ended, leave_queue, tell_run
 from edgeproof.server.times import utc_text
 from edgeproof.server.waiting import woken
 
@@ -56,6 +57,9 @@ async def claim(plane: ControlPlane, principal: Principal, request: ClaimRequest
     """
     require(principal, "runner")
     await _note_presence(plane, principal, request)
+    if request.holding is not None:
+        while await _end_one_abandoned(plane, principal, request.holding):
+            pass
     clock = asyncio.get_running_loop()
     deadline = clock.time() + request.wait_seconds
     async with plane.database.listen(queue_sql.RUNS_CHANNEL) as wake_ups:
@@ -75,6 +79,22 @@ async def _note_presence(plane: ControlPlane, principal: Principal, request: Cla
         if told is not None and (known is None or msgspec.convert(known, Capabilities) != told):
             await connection.execute(_SET_CAPABILITIES, principal.runner_id, told)
             await match_runner_classes(connection, _runner(principal), told)
+
+
+async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding: Sequence[str]) -> bool:
+    """One lease of this runner that it no longer works under; whether there was one."""
+    async with plane.database.transaction() as connection:
+        run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, principal.runner_id, list(holding))
+        if run is None:
+            return False
+        error = JobError(
+            code="lease_expired",
+            message=f"the runner {run['runner_id']} claimed anew without it,"
+            f" attempt {run['attempt']} of {run['max_attempts']}",
+            stage=run["stage"],
+        )
+        await lease_ended(connection, run, error, retryable=True, submission=None)
+    return True
 
 
 async def _claim_now(plane: ControlPlane, principal: Principal) -> ClaimedRun | None:

@@ -112,6 +112,15 @@ LIMIT 1
 FOR UPDATE OF q SKIP LOCKED
 """
 
+LOCK_ABANDONED: Final = """
+SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.runner_id, q.lease_digest,
+    r.job_id, r.stage, r.role
+FROM run_queue q JOIN runs r USING (run_id)
+WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND q.run_id <> ALL($2::text[])
+LIMIT 1
+FOR UPDATE OF q SKIP LOCKED
+"""
+
 LEASE_COUNTS: Final = """
 SELECT clock_timestamp() AS now, count(*) AS leased,
     count(*) FILTER (WHERE lease_expires_at <= clock_timestamp()) AS expired

@@ -291,6 +291,7 @@ Index(
     run_queue.c.run_id,
     postgresql_where=text("state = 'PENDING' AND assigned_runner_id IS NOT NULL"),
 )
+Index("run_queue_runner_idx", run_queue.c.runner_id, postgresql_where=text("state = 'CLAIMED'"))
 Index("run_queue_leases_idx", run_queue.c.lease_expires_at, postgresql_where=text("state = 'CLAIMED'"))
 
 Table(

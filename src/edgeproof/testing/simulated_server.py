@@ -161,6 +161,9 @@ class SimulatedServer:
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
         self._arrive("claim")
+        for held in self.runs.values():
+            if request.holding is not None and held.state == "CLAIMED" and held.run_id not in request.holding:
+                self._end_lease(held, retryable=True)
         while (run := self._next()) is None:
             if not request.wait_seconds:
                 return None

@@ -202,6 +202,13 @@ async def test_a_lost_reply_is_asked_again_with_the_same_bytes(scene) -> None:
     assert (run.state, run.submissions, len(run.envelopes)) == ("COMPLETE", 3, 1)
 
 
+async def test_a_claim_whose_answer_was_lost_is_claimed_again(scene) -> None:
+    run = scene.server.add(scene.forge())
+    scene.server.lose_replies(1, "claim")
+    await work(scene.agent(), scene.stop)
+    assert (run.state, run.attempt) == ("COMPLETE", 2)
+
+
 async def test_an_undelivered_result_survives_a_restart(scene) -> None:
     run = scene.server.add(scene.forge())
     scene.server.absent(1000, "submit")

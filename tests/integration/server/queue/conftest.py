@@ -62,8 +62,11 @@ class Worker:
     principal: Principal
     key: SigningKey
 
-    async def claim(self, wait_seconds: float = 0.0) -> ClaimedRun | None:
-        return await claim(self.plane, self.principal, ClaimRequest(wait_seconds=wait_seconds))
+    async def claim(
+        self, wait_seconds: float = 0.0, holding: tuple[str, ...] | None = None
+    ) -> ClaimedRun | None:
+        request = ClaimRequest(wait_seconds=wait_seconds, holding=holding)
+        return await claim(self.plane, self.principal, request)
 
     async def take(self) -> ClaimedRun:
         claimed = await self.claim()

@@ -180,3 +180,25 @@ async def test_naming_a_strangers_artifact_is_not_having_uploaded_it(yard: Any) 
     digest = hashlib.sha256(made.uploads[0]).hexdigest()
     await put_artifact(yard.plane, yard.user, digest, bytes_of(made.uploads[0]))
     assert await code(yard.one.submit(claimed, made.envelope)) == "artifact_missing"
+
+
+async def test_a_claim_ends_the_leases_that_its_runner_does_not_know_of(yard: Any) -> None:
+    """A runner that was killed, or never got a claim's answer, does not wait for its own lease to expire."""
+    await yard.analyze()
+    lost = await yard.one.take()
+    other = await yard.two.take()
+    again = await yard.one.claim(holding=())
+    assert (again.run_id, again.attempt) == (lost.run_id, lost.attempt + 1)
+    assert set(await everything_that_writes(yard, lost, lease_of(lost), yard.one)) == {"stale_lease"}
+    assert (await beat(yard, yard.two, other)).cancel_requested is False
+
+
+async def test_a_claim_keeps_the_leases_that_its_runner_names_or_says_nothing_of(yard: Any) -> None:
+    await yard.analyze()
+    held = await yard.one.take()
+    named = await yard.one.claim(holding=(held.run_id,))
+    assert named.run_id != held.run_id
+    assert await yard.one.claim(holding=(held.run_id, named.run_id)) is None
+    assert await yard.one.claim() is None
+    for claimed in (held, named):
+        await beat(yard, yard.one, claimed)

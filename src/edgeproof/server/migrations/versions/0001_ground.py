@@ -234,6 +234,7 @@ CREATE TABLE run_queue (
     )
 );
 
+CREATE INDEX run_queue_runner_idx ON run_queue (runner_id) WHERE state = 'CLAIMED';
 CREATE INDEX run_queue_leases_idx ON run_queue (lease_expires_at) WHERE state = 'CLAIMED';
 
 CREATE INDEX run_queue_pending_idx ON run_queue (class_id, priority, queued_at, run_id)
