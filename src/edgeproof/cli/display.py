@@ -29,9 +29,17 @@ COLOURS: Final = {
     "blocked": "red",
 }
 
+_RUN_STATES: Final = {
+    "PENDING": "waits again",
+    "CLAIMED": "started",
+    "COMPLETE": "done",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+}
+
 
 class LiveJob:
-    """One line of progress for one job, fed with its events."""
+    """One job's progress, fed with its events: a moving line on a terminal, a line a step elsewhere."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress = progress
@@ -41,24 +49,22 @@ class LiveJob:
     def on_event(self, event: JobEvent) -> None:
         data = event.data
         if event.type == "progress":
-            shown = data.get("progress", data)
-            detail = " ".join(
-                str(part) for part in (data.get("role") or data.get("stage"), shown.get("message")) if part
-            )
+            step = f"{data['stage']} {data['role']}"
             self._progress.update(
                 self._task,
-                completed=shown.get("completed", 0),
-                total=shown.get("total"),
-                detail=escape(f"{detail} ({shown.get('unit', '')})"),
+                completed=data["completed"],
+                total=data.get("total"),
+                detail=escape(f"{step}: {data.get('message') or ''} ({data['unit']})"),
             )
+        elif event.type == "metadata" and "state" in data:
+            self._say(f"{data['stage']} {data['role']} {_RUN_STATES[data['state']]}")
         elif event.type == "status":
-            parts = (data.get("role") or data.get("stage"), data.get("state") or data.get("status"))
-            self._progress.update(
-                self._task,
-                detail=escape(" ".join(str(part) for part in parts if part)),
-                completed=0,
-                total=None,
-            )
+            self._say(str(data["status"]))
+
+    def _say(self, detail: str) -> None:
+        self._progress.update(self._task, detail=escape(detail), completed=0, total=None)
+        if not self._progress.console.is_terminal:
+            self._progress.console.print(f"{self._name}: {detail}", markup=False, soft_wrap=True)
 
     def end(self, job: JobView) -> None:
         self._progress.update(self._task, completed=1, total=1, detail=job.status)
