@@ -85,18 +85,27 @@ class Comparison(Signed, frozen=True, kw_only=True):
 
 
 class GuardEvidence(Signed, frozen=True, kw_only=True):
-    """One diagnosis item of a guard rule; numbers are None where the rule has none."""
+    """One diagnosis item of a guard rule; numbers are None where the rule has none.
+
+    A ``warning`` of ``low`` severity is a note: it is shown and changes no verdict. ``increase_factor``
+    is observed over baseline; ``raw_context`` holds what else the rule looked at, as text.
+    """
 
     type: str
     metric_name: str
     observed_value: float | str | None
     baseline_value: float | str | None
     threshold: float | None
+    delta: float | None
+    delta_pct: float | None
+    increase_factor: float | None
     severity: Literal["low", "medium", "high", "critical"]
     status: Literal["passed", "warning", "failed", "skipped"]
     explanation: str
     why_it_matters: str
+    suspected_causes: tuple[str, ...]
     recommendation: str
+    raw_context: dict[str, str]
 
 
 class GuardAnalysis(Signed, frozen=True, kw_only=True):

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Final
 from edgeproof.contract.statements import DecisionEnvelopeStatement, DecisionStatement, resource
 from edgeproof.lab.compare import compare
 from edgeproof.lab.decide import decide
-from edgeproof.lab.guard import analyse, guard_case
+from edgeproof.lab.guard.analyse import analyse, guard_case
 
 if TYPE_CHECKING:
-    from edgeproof.contract.results import ForgeManifest
-    from edgeproof.contract.statements import BuildStatement
     from edgeproof.lab.dossier import Dossier
 
 WEAKEST_FIRST: Final = ("simulated", "estimated", "measured")
@@ -31,8 +29,8 @@ def judge(dossier: Dossier, *, with_guard: bool) -> DecisionEnvelopeStatement:
     comparison = compare(*results, dossier.samples.pairs, quality, policy)
     guard = None
     if with_guard:
-        manifests = (_manifest(dossier.baseline_build), _manifest(dossier.candidate_build))
-        guard = analyse(guard_case(manifests, results, quality, comparison, policy))
+        builds = (dossier.baseline_build, dossier.candidate_build)
+        guard = analyse(guard_case(builds, results, quality, comparison, policy))
     weakest = min((result.extra.measurement for result in results), key=WEAKEST_FIRST.index)
     candidate = measured.config.candidate
     return DecisionEnvelopeStatement(
@@ -47,7 +45,3 @@ def judge(dossier: Dossier, *, with_guard: bool) -> DecisionEnvelopeStatement:
             evidence=tuple(sorted(dossier.evidence, key=lambda one: (one.kind, one.digest))),
         ),
     )
-
-
-def _manifest(build: BuildStatement) -> ForgeManifest:
-    return build.predicate.buildDefinition.internalParameters.manifest

@@ -10,17 +10,18 @@ import pytest
 from edgeproof.contract.comparison import GuardEvidence
 from edgeproof.lab.compare import compare
 from edgeproof.lab.dossier import assemble
-from edgeproof.lab.guard import analyse, conclude, guard_case
-from edgeproof.lab.guard_rules import (
+from edgeproof.lab.guard.analyse import analyse, guard_case
+from edgeproof.lab.guard.item import Severity, Status
+from edgeproof.lab.guard.item import item as make_item
+from edgeproof.lab.guard.pair import (
     GuardCase,
-    Severity,
-    Status,
     accuracy_drop,
     latency_regression,
     non_finite_output,
     output_disagreement,
     provenance_mismatch,
 )
+from edgeproof.lab.guard.verdict import conclude
 from edgeproof.testing.evidence import Scene, make_evidence
 
 
@@ -30,11 +31,8 @@ def case_of(scene: Scene | None = None) -> GuardCase:
     measured = dossier.measurement.predicate
     results = (measured.baseline, measured.candidate)
     comparison = compare(*results, dossier.samples.pairs, dossier.quality, dossier.policy)
-    manifests = tuple(
-        build.predicate.buildDefinition.internalParameters.manifest
-        for build in (dossier.baseline_build, dossier.candidate_build)
-    )
-    return guard_case((manifests[0], manifests[1]), results, dossier.quality, comparison, dossier.policy)
+    builds = (dossier.baseline_build, dossier.candidate_build)
+    return guard_case(builds, results, dossier.quality, comparison, dossier.policy)
 
 
 def with_candidate(case: GuardCase, **changes: Any) -> GuardCase:
@@ -143,16 +141,14 @@ def test_only_a_large_slowdown_warns(ratio: float, found: int) -> None:
 
 
 def item(status: Status, severity: Severity) -> GuardEvidence:
-    return GuardEvidence(
-        type="accuracy_drop",
-        metric_name="m",
-        observed_value=None,
-        baseline_value=None,
-        threshold=None,
-        severity=severity,
+    return make_item(
+        "accuracy_drop",
+        "m",
         status=status,
+        severity=severity,
         explanation=f"{status} {severity}",
-        why_it_matters="",
+        why="",
+        cause="a cause",
         recommendation="look",
     )
 
@@ -163,6 +159,8 @@ def item(status: Status, severity: Severity) -> GuardEvidence:
         ([], "ok", "pass"),
         ([("passed", "low"), ("skipped", "low")], "ok", "pass"),
         ([("warning", "critical")], "warning", "suspicious"),
+        ([("warning", "medium")], "warning", "suspicious"),
+        ([("warning", "low"), ("warning", "low")], "ok", "pass"),
         ([("failed", "low")], "warning", "suspicious"),
         ([("failed", "medium"), ("warning", "high")], "warning", "review_required"),
         ([("failed", "medium"), ("failed", "high")], "error", "blocked"),

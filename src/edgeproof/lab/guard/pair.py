@@ -1,29 +1,31 @@
-"""The guard's rules: each a pure function from a case to evidence items, and each with an id.
+"""Rules over one measured pair with all its signed evidence: each from a case to evidence items, by id.
 
 A rule returns ``passed`` items too, so that silence is never mistaken for health, and ``skipped`` ones
-where it has nothing to judge. Only ``warning`` and ``failed`` items are objections.
+where it has nothing to judge. ``warning`` and ``failed`` items are objections, but for notes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.comparison import Comparison, GuardEvidence
 from edgeproof.contract.policy import GuardThresholds
-from edgeproof.contract.results import ForgeManifest, RuntimeResult
+from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
+from edgeproof.lab.guard.item import Severity, Status, item, skipped
 
-Severity = Literal["low", "medium", "high", "critical"]
-Status = Literal["passed", "warning", "failed", "skipped"]
+CONVERSION: Final = "Quantisation or conversion changed what the model computes."
 
 
 @dataclass(frozen=True)
 class SideCase:
     """One side: what the build says it made, what the runtime says it ran, samples with NaN or infinity."""
 
+    metadata: ForgeMetadata
     manifest: ForgeManifest
+    summary: WorkerRuntimeSummary
     result: RuntimeResult
     nonfinite: int
 
@@ -47,21 +49,21 @@ def provenance_mismatch(case: GuardCase) -> Iterator[GuardEvidence]:
     for name, side in case.sides.items():
         for field, built, ran, severity in _provenance(side.manifest, side.result):
             same = built == ran
-            yield GuardEvidence(
-                type="provenance_mismatch",
-                metric_name=f"{name}.{field}",
-                observed_value=ran,
-                baseline_value=built,
-                threshold=None,
-                severity="low" if same else severity,
+            yield item(
+                "provenance_mismatch",
+                f"{name}.{field}",
+                observed=ran,
+                baseline=built,
+                severity=severity,
                 status="passed" if same else "failed",
                 explanation=(
                     f"{name}: the {field} that ran is the one built"
                     if same
                     else f"{name}: {field} {ran} ran, but the build manifest says {built}"
                 ),
-                why_it_matters="A measurement of something else says nothing about this artifact.",
-                recommendation="" if same else "Rebuild, and measure the artifact of that build.",
+                why="A measurement of something else says nothing about this artifact.",
+                cause="Another artifact or configuration was measured than was built.",
+                recommendation="Rebuild, and measure the artifact of that build.",
             )
 
 
@@ -71,18 +73,17 @@ def non_finite_output(case: GuardCase) -> Iterator[GuardEvidence]:
         bad = side.nonfinite
         mine = name == "candidate"
         status: Status = "passed" if bad == 0 else "failed" if mine else "warning"
-        severity: Severity = "low" if bad == 0 else "critical" if mine else "medium"
-        yield GuardEvidence(
-            type="non_finite_output",
-            metric_name=f"{name}.non_finite_samples",
-            observed_value=float(bad),
-            baseline_value=None,
+        yield item(
+            "non_finite_output",
+            f"{name}.non_finite_samples",
+            observed=float(bad),
             threshold=0.0,
-            severity=severity,
+            severity="critical" if mine else "medium",
             status=status,
             explanation=f"{name}: {bad} of {case.samples} samples gave NaN or infinity",
-            why_it_matters="Whatever reads such an output cannot use it.",
-            recommendation="" if bad == 0 else "Look for overflow at this precision, or bad calibration.",
+            why="Whatever reads such an output cannot use it.",
+            cause="Overflow or division by zero at the candidate's precision.",
+            recommendation="Look for overflow at this precision, or bad calibration.",
         )
 
 
@@ -90,7 +91,7 @@ def accuracy_drop(case: GuardCase) -> Iterator[GuardEvidence]:
     """A collapse of top-1 accuracy; it fails only if the drop is not chance (upper limit below zero)."""
     accuracy, thresholds = case.comparison.accuracy, case.thresholds
     if accuracy is None:
-        yield _skipped("accuracy_drop", "top1_accuracy", "there are no labels, or the outputs are no scores")
+        yield skipped("accuracy_drop", "top1_accuracy", "there are no labels, or the outputs are no scores")
         return
     drop = round6(-accuracy.difference_pp)
     surely = accuracy.difference_high_pp < 0
@@ -98,11 +99,11 @@ def accuracy_drop(case: GuardCase) -> Iterator[GuardEvidence]:
     if drop >= thresholds.accuracy_drop_pp_warning:
         status = "failed" if surely and drop >= thresholds.accuracy_drop_pp_failed else "warning"
     failed = status == "failed"
-    yield GuardEvidence(
-        type="accuracy_drop",
-        metric_name="top1_accuracy",
-        observed_value=accuracy.candidate,
-        baseline_value=accuracy.baseline,
+    yield item(
+        "accuracy_drop",
+        "top1_accuracy",
+        observed=accuracy.candidate,
+        baseline=accuracy.baseline,
         threshold=thresholds.accuracy_drop_pp_failed if failed else thresholds.accuracy_drop_pp_warning,
         severity=_graded(status),
         status=status,
@@ -111,8 +112,9 @@ def accuracy_drop(case: GuardCase) -> Iterator[GuardEvidence]:
             f"a change of {accuracy.difference_pp:+.4g} percentage points "
             f"[{accuracy.difference_low_pp:.4g}, {accuracy.difference_high_pp:.4g}]"
         ),
-        why_it_matters="A faster model that is wrong is no better.",
-        recommendation="" if status == "passed" else "Check the calibration data and the conversion.",
+        why="A faster model that is wrong is no better.",
+        cause=CONVERSION,
+        recommendation="Check the calibration data and the conversion.",
     )
 
 
@@ -123,26 +125,26 @@ def output_disagreement(case: GuardCase) -> Iterator[GuardEvidence]:
     """
     thresholds, share = case.thresholds, case.disagreeing
     if case.comparison.accuracy is not None:
-        yield _skipped("output_disagreement", "disagreeing_outputs", "the labels tell which side is right")
+        yield skipped("output_disagreement", "disagreeing_outputs", "the labels tell which side is right")
         return
     if share is None:
-        yield _skipped("output_disagreement", "disagreeing_outputs", "no outputs were compared")
+        yield skipped("output_disagreement", "disagreeing_outputs", "no outputs were compared")
         return
     real = case.sides["candidate"].result.run_config.input_source == "dataset"
     status: Status = "passed"
     if share >= thresholds.disagreement_warning:
         status = "failed" if real and share >= thresholds.disagreement_failed else "warning"
-    yield GuardEvidence(
-        type="output_disagreement",
-        metric_name="disagreeing_outputs",
-        observed_value=round6(share),
-        baseline_value=None,
+    yield item(
+        "output_disagreement",
+        "disagreeing_outputs",
+        observed=share,
         threshold=(thresholds.disagreement_failed if status == "failed" else thresholds.disagreement_warning),
         severity=_graded(status),
         status=status,
         explanation=f"{100 * share:.4g} % of {case.samples} outputs differ from the baseline's",
-        why_it_matters="Without labels, the baseline's outputs are the only reference.",
-        recommendation="" if status == "passed" else "Analyse with a labelled data set.",
+        why="Without labels, the baseline's outputs are the only reference.",
+        cause=CONVERSION,
+        recommendation="Analyse with a labelled data set.",
     )
 
 
@@ -151,20 +153,21 @@ def latency_regression(case: GuardCase) -> Iterator[GuardEvidence]:
     limit = case.thresholds.latency_regression_pct
     for gate in case.comparison.latency:
         slow = gate.ratio_low is not None and gate.ratio_low > 1 + limit / 100
-        yield GuardEvidence(
-            type="latency_regression",
-            metric_name=gate.metric,
-            observed_value=gate.candidate_ms,
-            baseline_value=gate.baseline_ms,
+        yield item(
+            "latency_regression",
+            gate.metric,
+            observed=gate.candidate_ms,
+            baseline=gate.baseline_ms,
             threshold=limit,
-            severity="medium" if slow else "low",
+            severity="medium",
             status="warning" if slow else "passed",
             explanation=(
                 f"{gate.metric} is {gate.ratio:.4g} times the baseline's; "
                 f"{'surely' if slow else 'not surely'} more than {limit:g} % slower"
             ),
-            why_it_matters="A large slowdown often means a fallback to slower kernels.",
-            recommendation="Check which operators fell back or lost their fusion." if slow else "",
+            why="A large slowdown often means a fallback to slower kernels.",
+            cause="Operators without a fast kernel at this precision, or a heavier model.",
+            recommendation="Check which operators fell back or lost their fusion.",
         )
 
 
@@ -199,19 +202,4 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _graded(status: Status) -> Severity:
-    return "high" if status == "failed" else "medium" if status == "warning" else "low"
-
-
-def _skipped(type_: str, metric: str, why: str) -> GuardEvidence:
-    return GuardEvidence(
-        type=type_,
-        metric_name=metric,
-        observed_value=None,
-        baseline_value=None,
-        threshold=None,
-        severity="low",
-        status="skipped",
-        explanation=f"not judged: {why}",
-        why_it_matters="",
-        recommendation="",
-    )
+    return "high" if status == "failed" else "medium"

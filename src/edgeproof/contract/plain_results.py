@@ -1,0 +1,91 @@
+"""An unsigned runtime result as other tools write it (seed 000; reference sections 1, 2 and 5).
+
+Aliases are read at the edge, numbers must be numbers, unknown fields are ignored. ``extra`` and
+``run_config`` stay open, since every generation wrote its conditions somewhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, field
+
+from edgeproof.contract.base import Wire
+from edgeproof.contract.errors import FieldError, Refused
+from edgeproof.contract.ids import Name
+from edgeproof.contract.unsigned import read_unsigned
+
+Milliseconds = Annotated[float, Meta(gt=0, le=1e9)]
+Axis = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+ALIASES: Final[dict[str, tuple[str, ...]]] = {
+    "model": ("model", "model_path"),
+    "engine": ("engine", "engine_backend", "backend"),
+    "device": ("device", "device_name", "target"),
+}
+"""The first that is given counts."""
+
+
+class PlainAccuracy(Wire, frozen=True, kw_only=True):
+    """``metrics`` are fractions, by name."""
+
+    task: Name | None = None
+    metrics: Annotated[dict[str, float], Meta(min_length=1, max_length=100)]
+
+
+class PlainSystem(Wire, frozen=True, kw_only=True):
+    os: str | None = None
+    python: str | None = None
+    machine: str | None = None
+    cpu_count_logical: Axis | None = None
+
+
+class PlainResult(Wire, frozen=True, kw_only=True):
+    """One result. ``mean_ms`` is required; ``system`` and ``run_config`` are absent in legacy ones."""
+
+    model: Name
+    engine: Name
+    device: Name
+    precision: Name = "fp32"
+    batch: Axis | None = None
+    height: Axis | None = None
+    width: Axis | None = None
+    mean_ms: Milliseconds
+    p50_ms: Milliseconds | None = None
+    p95_ms: Milliseconds | None = None
+    p99_ms: Milliseconds | None = None
+    timestamp: Name | None = None
+    runtime_artifact_path: str | None = None
+    accuracy: PlainAccuracy | None = None
+    system: PlainSystem | None = None
+    run_config: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    power_mode: Any = None
+    jetson_clocks: Any = None
+    input_mode: Any = None
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the file says nothing of the conditions under which it was made."""
+        return self.system is None and self.run_config is None
+
+
+def read_plain_result(value: Any, *, what: str = "runtime_result") -> PlainResult:
+    """``value`` (as JSON decodes) as a result, ``null`` as absent. Raises ``Refused`` (``result_invalid``).
+
+    ``"fast"``, ``null``, ``true``, ``0`` and NaN are no mean latency.
+    """
+    if not isinstance(value, dict):
+        raise Refused("result_invalid", f"{what}: a JSON object is expected")
+    known = {key: one for key, one in value.items() if one is not None}
+    for name, aliases in ALIASES.items():
+        given = next((known[alias] for alias in aliases if alias in known), None)
+        if given is None:
+            message = f"one of {', '.join(aliases)} is required"
+            raise Refused(
+                "result_invalid",
+                f"{what}: {message}",
+                errors=(FieldError(path=f"$.{name}", message=message),),
+            )
+        known[name] = given
+    return read_unsigned(known, PlainResult, what=what, code="result_invalid")
