@@ -98,10 +98,7 @@ def test_accuracy_missing_warning_fires_when_accuracy_is_missing() -> None:
     guard = analyse_points(base, new, told)
     fired = [(one.status, one.severity) for one in guard.evidence if one.type == "accuracy_missing_warning"]
     assert fired == [("warning", "medium")]
-    assert (decision, rules) == (
-        "review_required",
-        ("guard_warning_review", "guard_ok_lab_favorable_deployable")[:1],
-    )
+    assert (decision, rules) == ("review_required", ("guard_warning_review",))
 
 
 # --- same-condition rules ---------------------------------------------------------------------------
