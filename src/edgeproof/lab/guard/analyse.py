@@ -7,6 +7,7 @@ earlier results take inputs that this evidence does not carry, and are not run h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -21,6 +22,11 @@ from edgeproof.lab.guard import comparison as of_comparison
 from edgeproof.lab.guard import pair, provenance, result
 from edgeproof.lab.guard.pair import GuardCase, Rule, SideCase
 from edgeproof.lab.guard.verdict import conclude, not_evaluated
+
+_PAPER_RULES: Final[tuple[provenance.Rule, ...]] = (
+    *(partial(provenance.mismatch, id_) for id_ in provenance.RULE_FIELDS if id_ != "artifact_path_mismatch"),
+    provenance.insufficient_provenance,
+)
 
 
 def guard_case(
@@ -48,6 +54,7 @@ def guard_case(
 def papers_agree(case: GuardCase) -> Iterator[GuardEvidence]:
     """The rules of provenance over metadata and summary of either side; the manifest has its own rule.
 
+    Not that of paths: a runner gives its inputs names of its own, and here digests say which file ran.
     Passed items are left to ``insufficient_provenance``, one for each document.
     """
     for name, side in case.sides.items():
@@ -59,7 +66,7 @@ def papers_agree(case: GuardCase) -> Iterator[GuardEvidence]:
                 expected_source=f"{name}.{source}",
                 observed_source=f"{name}.runtime",
             )
-            for rule in provenance.RULES:
+            for rule in _PAPER_RULES:
                 yield from (
                     one
                     for one in rule(papers)

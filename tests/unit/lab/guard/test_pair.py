@@ -10,7 +10,7 @@ import pytest
 from edgeproof.contract.comparison import GuardEvidence
 from edgeproof.lab.compare import compare
 from edgeproof.lab.dossier import assemble
-from edgeproof.lab.guard.analyse import analyse, guard_case
+from edgeproof.lab.guard.analyse import analyse, guard_case, papers_agree, sides_compare
 from edgeproof.lab.guard.item import Severity, Status
 from edgeproof.lab.guard.item import item as make_item
 from edgeproof.lab.guard.pair import (
@@ -77,6 +77,34 @@ def test_what_ran_must_be_what_was_built(changes: dict[str, object], field: str,
 )
 def test_nothing_that_fits_is_a_mismatch(changes: dict[str, object]) -> None:
     assert objections(provenance_mismatch(with_candidate(case_of(), **changes))) == []
+
+
+def test_a_runner_may_name_its_files_as_it_likes() -> None:
+    case = with_candidate(case_of(), runtime_artifact_path="input-candidate")
+    assert objections(papers_agree(case)) == []
+    assert analyse(case).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity"),
+    [
+        ({"extra": {"runtime_artifact_sha256": "0" * 64}}, "high"),
+        ({"width": 16}, "medium"),
+        ({"target": "gpu"}, "medium"),
+    ],
+)
+def test_metadata_and_summary_are_held_against_what_ran(changes: dict[str, object], severity: str) -> None:
+    told = objections(papers_agree(with_candidate(case_of(), **changes)))
+    assert [one[1:] for one in told] == [("failed", severity)] * 2
+
+
+@pytest.mark.parametrize("changes", [{"threads": 4}, {"input_source": "random"}])
+def test_sides_that_ran_differently_are_for_review(changes: dict[str, object]) -> None:
+    case = case_of()
+    config = msgspec.structs.replace(case.sides["candidate"].result.run_config, **changes)
+    case = with_candidate(case, run_config=config)
+    assert ("conditions", "warning", "high") in objections(sides_compare(case))
+    assert analyse(case).status == "warning"
 
 
 def test_one_non_finite_sample_of_the_candidate_is_critical() -> None:
