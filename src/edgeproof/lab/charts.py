@@ -74,7 +74,7 @@ WIDE: Final = 860
 def ratio_chart(gates: Sequence[LatencyComparison], shown: Sequence[LatencyEstimate], *, salt: str) -> str:
     """A forest plot: each ratio with its interval, coloured by verdict, and what its margin forbids."""
     rows: list[LatencyEstimate] = [*gates, *shown]
-    with _figure(_NARROW, 74 + 30 * len(rows), salt, left=58, bottom=52, top=8) as (axes, done):
+    with _figure(_NARROW, 52 + 28 * len(rows), salt, left=46, bottom=42, top=6) as (axes, done):
         margins = {gate.metric: 1 + gate.margin_pct / 100 for gate in gates}
         verdicts = {gate.metric: gate.verdict for gate in gates}
         low, high = _span([1.0, *margins.values(), *(one for row in rows for one in _drawn(row))])
@@ -94,13 +94,13 @@ def ratio_chart(gates: Sequence[LatencyComparison], shown: Sequence[LatencyEstim
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         _logarithmic(axes, low, high, "x")
-        axes.set_xlabel("← faster    candidate ÷ baseline    slower →")
+        axes.set_xlabel("← faster · candidate ÷ baseline · slower →")
         return done("Latency ratios with intervals and margins")
 
 
 def distribution_chart(told: Sequence[Distribution], *, salt: str) -> str:
     """Empirical distribution functions of both sides' counted calls, up to the slowest half percent."""
-    with _figure(_NARROW, 260, salt, left=48, bottom=44, top=30) as (axes, done):
+    with _figure(_NARROW, 250, salt, left=48, bottom=40, top=26) as (axes, done):
         low, high = _span(
             [ms for one in told for ms, share in zip(one.ms, one.share, strict=True) if share <= 0.995]
         )
@@ -126,7 +126,7 @@ def distribution_chart(told: Sequence[Distribution], *, salt: str) -> str:
 
 def time_chart(line: TimeLine, *, salt: str, width: int = _NARROW) -> str:
     """The median of every block in order of time; flagged ones are crossed. Pairs between thin lines."""
-    with _figure(width, 240, salt, left=48, bottom=44, top=30) as (axes, done):
+    with _figure(width, 230, salt, left=52, bottom=40, top=26) as (axes, done):
         for start in line.starts:
             axes.axvline(start, color=_COLOUR["line"], lw=0.8)
         for side, marker in _MARKERS.items():
@@ -200,7 +200,7 @@ def _for_page(svg: str, label: str) -> str:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=3, columnspacing=1.2, borderpad=0)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.01), ncols=3, columnspacing=1.2, borderpad=0)
 
 
 def _drawn(row: LatencyEstimate) -> Iterable[float]:
