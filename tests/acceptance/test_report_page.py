@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing cut off, nothing overlapping, in both schemes, wide and on a phone."""
+"""The report in a real browser: nothing cut off or overlapping, in both schemes, wide and on a phone."""
 
 import json
 from collections.abc import Iterator
