@@ -77,7 +77,7 @@ def add(
     context: click.Context, file: Path, server: str | None, token: str | None, data_dir: Path, as_json: bool
 ) -> None:
     """Keep the policy in FILE (TOML), for jobs to name. For admins."""
-    checked = _read(file)
+    checked = read_policy(file)
     connected = connection(context, server, token, data_dir, admin=True)
 
     async def ask() -> Any:
@@ -92,14 +92,15 @@ def add(
 @json_option
 def check(file: Path, as_json: bool) -> None:
     """Check the policy in FILE (TOML), offline. Exits 1 and names every fault."""
-    checked = _read(file)
+    checked = read_policy(file)
     if as_json:
         echo_json({"digest": digest_of(checked), "policy": checked})
     else:
         _describe(checked, digest_of(checked))
 
 
-def _read(file: Path) -> Policy:
+def read_policy(file: Path) -> Policy:
+    """The checked policy in a TOML file. Raises ``Refused`` (``policy_invalid``)."""
     from edgeproof.lab.policies import parse_policy
 
     if file.stat().st_size > _MOST_BYTES:
