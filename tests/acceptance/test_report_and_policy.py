@@ -78,9 +78,10 @@ def test_a_request_may_tighten_and_its_evidence_holds(system: Up, models: TinyMo
         )  # fmt: skip
         return told.returncode, printed(told)
 
-    code, problem = analyze(TEXT.replace("margin_pp = 1.0", "margin_pp = 9.0", 1))
+    mine = TEXT.replace('"edgeproof-default"', '"mine"')
+    code, problem = analyze(mine.replace("margin_pp = 1.0", "margin_pp = 9.0", 1))
     assert (code, problem["code"]) == (1, "policy_not_allowed")
-    code, job = analyze(TEXT.replace("margin_pct = 3.0", "margin_pct = 1.0", 1))
+    code, job = analyze(mine.replace("margin_pct = 3.0", "margin_pct = 1.0", 1))
     assert code == 0, job
     checked = edgeproof("verify", str(out / "evidence"), "--trust", str(out / "trust.json"))
     assert checked.returncode == 0, checked

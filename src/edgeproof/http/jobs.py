@@ -51,7 +51,7 @@ LastEventId = Annotated[
     responses=problems(
         *TOKEN, *BODY, "job_exists", "conflict", "artifact_missing", "unknown_backend", "unknown_target",
         "unknown_precision", "unknown_preset", "unknown_policy", "policy_invalid", "policy_not_allowed",
-        "unknown_runner",        "calibration_required",
+        "unknown_runner", "calibration_required",
     ),
 )  # fmt: skip
 async def analyze(

@@ -28,7 +28,7 @@ from edgeproof.server.events import append_event
 from edgeproof.server.job_endings import LOCK_JOB
 from edgeproof.server.job_facts import order_in
 from edgeproof.server.jobs import get_job
-from edgeproof.server.policies import find_policy
+from edgeproof.server.policies import demand_own_name, find_policy
 from edgeproof.server.principals import require
 
 DEFAULT_POLICY: Final = "edgeproof-default"
@@ -108,6 +108,7 @@ async def _add(
         await asyncio.to_thread(check_tighter, policy, order.options.tighten)
         policy = order.options.tighten
         policy_digest = digest_of(policy)
+        await demand_own_name(connection, policy, policy_digest)
     runner = order.options.runner
     if runner is not None and await connection.fetchval(_RUNNER, runner) is None:
         raise Refused("unknown_runner", f"no runner {runner!r}")

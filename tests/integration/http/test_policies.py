@@ -95,3 +95,12 @@ async def test_a_request_may_not_loosen(user: ControlPlaneClient) -> None:
 async def test_an_invalid_policy_in_a_request_is_said(user: ControlPlaneClient) -> None:
     broken = msgspec.structs.replace(STRICT, latency=msgspec.structs.replace(STRICT.latency, looks=(12, 8)))
     assert (await refused(tightened(user, broken))).code == "policy_invalid"
+
+
+async def test_a_tightened_policy_has_its_own_name(
+    admin: ControlPlaneClient, user: ControlPlaneClient
+) -> None:
+    await admin.add_policy(STRICT)
+    posing = msgspec.structs.replace(with_accuracy_margin(0.25), name="strict")
+    assert (await refused(tightened(user, posing))).code == "policy_not_allowed"
+    assert isinstance(await tightened(user, STRICT), JobView)
