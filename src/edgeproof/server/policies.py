@@ -64,5 +64,5 @@ async def demand_own_name(connection: Connection, policy: Policy, digest: str) -
     if await connection.fetchval(_TAKEN, policy.name, policy.version, digest) is not None:
         raise Refused(
             "policy_not_allowed",
-            f"the operator's {policy.name} version {policy.version} is another policy: give yours its own name",
+            f"the operator's {policy.name} version {policy.version} is another policy: name yours otherwise",
         )
