@@ -216,7 +216,9 @@ def _charts(job_id: str, comparison: Comparison, samples: RawSamples | None) -> 
     try:
         # Not at the top: Matplotlib is an extra, and half a second of start for who asks for no report.
         from edgeproof.lab import charts
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
         return None
     salt = f"{job_id} {comparison.compare_key}"
     ratios = charts.ratio_chart(comparison.latency, comparison.shown, salt=f"{salt} ratios")

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+import edgeproof.lab
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError, JobView
 from edgeproof.lab.bundle import response_bundle
@@ -199,6 +201,16 @@ def test_without_raw_data_the_rest_is_shown() -> None:
     page = Page(render_html([reported("no raw data", Scene(), raw=False)]))
     assert page.tags.count("svg") == 1
     assert "lost" not in page.text
+
+
+def test_without_matplotlib_the_tables_are_shown_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "edgeproof.lab.charts", raising=False)
+    monkeypatch.delattr(edgeproof.lab, "charts", raising=False)
+    page = Page(render_html([GOOD]))
+    assert "svg" not in page.tags
+    assert "made without the extra edgeproof[report]" in page.text
+    assert "not certified (16 of 64)" in page.text
 
 
 def test_raw_data_of_another_digest_is_refused() -> None:
