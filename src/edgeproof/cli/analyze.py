@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from edgeproof.cli import exits
 from edgeproof.cli.options import connection, json_option, server_options
@@ -38,6 +39,7 @@ def _shapes(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 @click.option("--backend", default="onnxruntime", show_default=True)
 @click.option("--target", default="cpu", show_default=True)
 @click.option("--policy", metavar="NAME|DIGEST", help="An operator's policy; default: edgeproof-default.")
+@click.option("--tighten", type=_FILE, help="A policy (TOML) that decides instead; it may only be stricter.")
 @click.option("--runner", metavar="ID", help="The device to measure on; default: any that fits.")
 @click.option("--threads", type=click.IntRange(1), help="Default: the device's physical cores.")
 @click.option("--batch", type=click.IntRange(1))
@@ -64,6 +66,7 @@ def analyze(
     baseline_preset: str | None,
     calibration: Path | None,
     dataset: Path | None,
+    tighten: Path | None,
     max_seconds: int | None,
     max_memory_mb: int | None,
     no_guard: bool,
@@ -89,6 +92,10 @@ def analyze(
     }
     options["limits"] = {key: value for key, value in limits.items() if value} or None
     options["with_guard"] = not no_guard
+    if tighten is not None:
+        from edgeproof.cli.policy import read_policy
+
+        options["tighten"] = msgspec.to_builtins(read_policy(tighten))
     analysis = Analysis(
         model=model,
         baseline=baseline,

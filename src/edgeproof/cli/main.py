@@ -18,6 +18,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "Run the whole system on the example models, then stop it."),
     "doctor": ("doctor", "doctor", "What this machine can build and run, and what is missing."),
     "jobs": ("jobs", "jobs", "List, show, watch and cancel jobs."),
+    "policy": ("policy", "policy", "List, show, add and check decision policies."),
+    "report": ("report", "report", "Write the report of ended jobs again, from their evidence."),
     "runner": ("runner", "runner", "Run this machine as a runner; enrol others."),
     "up": ("up", "up", "Start all that one machine needs, until Ctrl-C."),
     "verify": ("verify", "verify", "Check an evidence folder offline."),

@@ -42,15 +42,23 @@ async def write_results(
     """
     key = PublicKey.from_base64((await client.health()).server_key)
     clear_evidence(out / "evidence")
-    reported = [ReportJob(candidate=name, job=job) for name, job in jobs]
-    for earlier in (out / "evidence").glob(f"*-{'[0-9a-f]' * 64}.json"):
-        earlier.unlink()
     for _, job in jobs:
         if job.status == "completed":
             await save_evidence(client, job.job_id, out / "evidence")
+    documents = _raw_data(out / "evidence")
+    reported = [ReportJob(candidate=name, job=job, documents=documents) for name, job in jobs]
     entries = [summary(name, job) for name, job in jobs]
     write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(entries), indent=2))
     write_whole(out / "report.html", render_html(reported).encode())
     write_whole(out / "report.md", render_markdown(reported).encode())
     write_whole(out / "trust.json", trust_document(key))
     return key
+
+
+def _raw_data(evidence: Path) -> dict[str, bytes]:
+    """By digest, what the report draws: raw samples and outputs."""
+    return {
+        path.stem.rpartition("-")[2]: path.read_bytes()
+        for kind in ("samples", "quality")
+        for path in evidence.glob(f"{kind}-*.json")
+    }

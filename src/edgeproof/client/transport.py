@@ -21,8 +21,10 @@ from edgeproof.client.exchange import HEALTH, JSON, Exchange, RetryPolicy, decod
 from edgeproof.contract.base import Wire
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.ids import is_id
+from edgeproof.contract.ids import digest_of_uri, is_id
 from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobStatus, JobView
+from edgeproof.contract.policies import PolicyList, PolicyView
+from edgeproof.contract.policy import Policy
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import (
     LEASE_HEADER,
@@ -119,6 +121,20 @@ class ControlPlaneClient:
     async def evidence(self, job_id: str) -> EvidenceList:
         return await self._get(f"/api/jobs/{_segment(job_id)}/evidence", EvidenceList)
 
+    # --- policies --------------------------------------------------------------------------------
+
+    async def policies(self) -> PolicyList:
+        return await self._get("/api/policies", PolicyList)
+
+    async def policy(self, name_or_digest: str) -> PolicyView:
+        """The newest version of a name, or the one with this digest (``sha256:<hex>`` or bare)."""
+        name = digest_of_uri(name_or_digest) or name_or_digest
+        return await self._get(f"/api/policies/{_segment(name)}", PolicyView)
+
+    async def add_policy(self, policy: Policy) -> PolicyView:
+        """For admins. Safe to repeat."""
+        return await self._post("/api/policies", policy, PolicyView, idempotent=True)
+
     # --- runners and their queue -----------------------------------------------------------------
 
     async def register(
@@ -203,7 +219,7 @@ class ControlPlaneClient:
     async def _post(
         self,
         path: str,
-        message: Wire | None,
+        message: Wire | Policy | None,
         type_: type[T],
         headers: dict[str, str] | None = None,
         *,

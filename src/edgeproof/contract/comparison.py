@@ -9,6 +9,7 @@ from edgeproof.contract.ids import Digest
 from edgeproof.contract.policy import Decision, LatencyMetric
 
 Verdict = Literal["no_regression", "regression", "inconclusive"]
+LatencyVerdict = Literal["no_regression", "regression", "inconclusive", "not_decidable"]
 Overall = Literal[
     "improvement", "neutral", "regression", "inconclusive",
     "tradeoff_faster", "tradeoff_neutral", "tradeoff_slower", "mismatch",
@@ -16,7 +17,7 @@ Overall = Literal[
 GuardStatus = Literal["ok", "warning", "error", "skipped"]
 
 
-class LatencyComparison(Signed, frozen=True, kw_only=True):
+class LatencyEstimate(Signed, frozen=True, kw_only=True):
     """Paired ratio candidate / baseline of one metric, with its interval; below 1 is faster.
 
     ``confidence`` is that of this one interval, after the split over looks and gates. The limits are
@@ -30,9 +31,25 @@ class LatencyComparison(Signed, frozen=True, kw_only=True):
     ratio_low: float | None
     ratio_high: float | None
     confidence: float
+
+
+class LatencyComparison(LatencyEstimate, frozen=True, kw_only=True):
+    """An estimate that gates: against its margin. ``not_decidable``: see ``LatencyGate``."""
+
     margin_pct: float
-    verdict: Verdict
+    verdict: LatencyVerdict
     improved: bool
+
+
+class CertifiedPercentile(Signed, frozen=True, kw_only=True):
+    """Whether both sides have the ``needed`` unflagged blocks, over all process pairs, for a percentile."""
+
+    metric: LatencyMetric
+    confidence: float
+    needed: int
+    baseline_blocks: int
+    candidate_blocks: int
+    certified: bool
 
 
 class AccuracyComparison(Signed, frozen=True, kw_only=True):
@@ -67,7 +84,7 @@ class AgreementComparison(Signed, frozen=True, kw_only=True):
 
 
 class Comparison(Signed, frozen=True, kw_only=True):
-    """The whole comparison of one measured pair."""
+    """The whole comparison of one measured pair. ``shown`` are the latencies that gate nothing here."""
 
     compare_key: str
     backend_key: str
@@ -79,6 +96,8 @@ class Comparison(Signed, frozen=True, kw_only=True):
     system_match: bool
     overall: Overall
     latency: tuple[LatencyComparison, ...]
+    shown: tuple[LatencyEstimate, ...]
+    percentiles: tuple[CertifiedPercentile, ...]
     accuracy: AccuracyComparison | None
     agreement: AgreementComparison | None
     notes: tuple[str, ...]

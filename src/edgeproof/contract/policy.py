@@ -11,13 +11,17 @@ from edgeproof.contract.ids import IdText
 from edgeproof.contract.runners import Isolation
 
 Decision = Literal["deployable", "deployable_with_note", "review_required", "blocked", "unknown"]
-LatencyMetric = Literal["p50", "p90"]
+LatencyMetric = Literal["p50", "p90", "mean", "p95", "p99"]
 Positive = Annotated[float, Meta(gt=0, le=100)]
 Confidence = Annotated[float, Meta(gt=0.5, lt=1)]
 
 
 class LatencyGate(Signed, frozen=True, kw_only=True):
-    """A non-inferiority margin on the paired ratio of ``metric``, in percent."""
+    """A non-inferiority margin on the paired ratio of ``metric``, in percent.
+
+    The mean, p95 and p99 gate only where the evidence can decide them: certified on both sides, and an
+    interval narrower than the margin. Otherwise they are ``not_decidable``, which sends nothing to review.
+    """
 
     metric: LatencyMetric
     margin_pct: Positive
@@ -28,7 +32,7 @@ class LatencyPolicy(Signed, frozen=True, kw_only=True):
 
     confidence: Confidence
     looks: Annotated[tuple[Annotated[int, Meta(ge=8, le=64)], ...], Meta(min_length=1, max_length=3)]
-    gates: Annotated[tuple[LatencyGate, ...], Meta(min_length=1, max_length=2)]
+    gates: Annotated[tuple[LatencyGate, ...], Meta(min_length=1, max_length=5)]
 
 
 class AccuracyPolicy(Signed, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from edgeproof.contract.base import Wire
 from edgeproof.contract.ids import ArtifactUri, IdText, Name
+from edgeproof.contract.policy import Policy
 
 PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000)]
 Shape = Annotated[tuple[PositiveInt, ...], Meta(max_length=16)]
@@ -42,6 +43,8 @@ class Limits(Wire, frozen=True, kw_only=True):
 class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     """``options`` of an analyze request: the seed's fields and ours (DESIGN decision 18).
 
+    ``policy`` names an operator's; ``tighten`` is a whole policy that is in no part milder than that one,
+    and then decides in its stead.
     ``preset`` wins over ``precision``; int8 with ``calibration`` is static, without it dynamic.
     Without ``baseline`` the source model as it is, on the same backend, is the baseline. With fewer
     ``runs`` (counted calls a block) the tail would not differ from the median.
@@ -64,6 +67,7 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     calibration: ArtifactUri | None = None
     dataset: ArtifactUri | None = None
     policy: Name | None = None
+    tighten: Policy | None = None
     runner: IdText | None = None
     adapter: Literal["fleet"] = "fleet"
     limits: Limits | None = None

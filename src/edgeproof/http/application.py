@@ -11,7 +11,7 @@ from dataclasses import replace
 from litestar import Litestar
 from litestar.datastructures import State
 
-from edgeproof.http import artifacts, health, jobs, queue, runners
+from edgeproof.http import artifacts, health, jobs, policies, queue, runners
 from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
 from edgeproof.http.description import openapi_config
@@ -30,6 +30,9 @@ HANDLERS = (
     runners.register_runner,
     runners.list_runners,
     runners.create_enrolment_token,
+    policies.list_policies,
+    policies.get_policy,
+    policies.add_policy,
     queue.claim,
     queue.heartbeat,
     queue.submit,

@@ -116,6 +116,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="jobs", description="What users ask for"),
             Tag(name="queue", description="What runners claim and finish, under a lease"),
             Tag(name="runners", description="Registration and enrolment"),
+            Tag(name="policies", description="What decides, kept by the operator"),
             Tag(name="artifacts", description="Immutable bytes, named by their SHA-256"),
             Tag(name="server", description="The control plane itself"),
         ],

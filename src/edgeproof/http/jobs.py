@@ -50,8 +50,8 @@ LastEventId = Annotated[
     tags=["jobs"],
     responses=problems(
         *TOKEN, *BODY, "job_exists", "conflict", "artifact_missing", "unknown_backend", "unknown_target",
-        "unknown_precision", "unknown_preset", "unknown_policy", "policy_not_allowed", "unknown_runner",
-        "calibration_required",
+        "unknown_precision", "unknown_preset", "unknown_policy", "policy_invalid", "policy_not_allowed",
+        "unknown_runner", "calibration_required",
     ),
 )  # fmt: skip
 async def analyze(

@@ -15,6 +15,7 @@ from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.statements import BuildStatement, DecisionEnvelopeStatement
 from edgeproof.lab.compare import CONDITIONS
 from edgeproof.lab.dossier import Dossier
+from edgeproof.lab.reasons import certificate_words
 from edgeproof.lab.rendered import rendered
 
 LEGACY_METRICS: Final = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
@@ -89,6 +90,10 @@ def _judgement(dossier: Dossier, statement: DecisionEnvelopeStatement) -> dict[s
         "comparison_mode": comparison.comparison_mode,
         "precision_pair": comparison.precision_pair,
         "latency": _plain(comparison.latency),
+        "latency_shown": _plain(comparison.shown),
+        "certified_percentiles": {
+            one.metric: {**_plain(one), "words": certificate_words(one)} for one in comparison.percentiles
+        },
         "accuracy": _plain(comparison.accuracy),
         "accuracy_present": comparison.accuracy is not None,
         "agreement": _plain(comparison.agreement),

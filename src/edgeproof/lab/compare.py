@@ -18,7 +18,8 @@ from edgeproof.contract.comparison import (
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, RawQuality
-from edgeproof.lab.gates import compare_latency, pair_values, split_confidence
+from edgeproof.lab.gates import SHOWN, compare_latency, estimate_latency, pair_values, split_confidence
+from edgeproof.lab.percentiles import certify
 from edgeproof.lab.quality import compare_accuracy, compare_agreement
 
 Mode = Literal["same_precision", "cross_precision"]
@@ -55,6 +56,12 @@ def compare(
         system_match=not unlike,
         overall=overall(mode, shape_match, latency_fact(latency), accuracy_fact(accuracy)),
         latency=latency,
+        shown=tuple(
+            estimate_latency(pairs, metric, confidence)
+            for metric in SHOWN
+            if metric not in {gate.metric for gate in gates}
+        ),
+        percentiles=certify(pairs),
         accuracy=accuracy,
         agreement=compare_agreement(quality, policy.agreement),
         notes=(*_usable_notes(pairs, policy), *(f"conditions differ: {one}" for one in unlike)),
@@ -67,7 +74,10 @@ def comparison_mode(baseline: str, candidate: str) -> Mode:
 
 
 def latency_fact(latency: Sequence[LatencyComparison]) -> LatencyFact:
-    """All gates together: the gravest of them; ``improved`` if the first gate, the primary one, is."""
+    """All gates together: the gravest of them; ``improved`` if the first gate, the primary one, is.
+
+    A gate that is not decidable here says nothing.
+    """
     verdicts = {gate.verdict for gate in latency}
     if "regression" in verdicts:
         return "regression"

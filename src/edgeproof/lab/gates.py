@@ -9,18 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
 from edgeproof.contract.canonical import round6
-from edgeproof.contract.comparison import LatencyComparison, Verdict
+from edgeproof.contract.comparison import (
+    CertifiedPercentile,
+    LatencyComparison,
+    LatencyEstimate,
+    LatencyVerdict,
+)
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples, SideSamples
 from edgeproof.domain.measurement import NS_PER_MS, percentile
+from edgeproof.lab.percentiles import TAILS, certify
 from edgeproof.lab.statistics import signed_rank_interval
 
-FRACTIONS: Final[dict[LatencyMetric, float]] = {"p50": 0.5, "p90": 0.9}
+ALWAYS_DECIDABLE: Final[frozenset[LatencyMetric]] = frozenset({"p50", "p90"})
+"""Their block statistics are steady enough that only the interval counts; all others need certifying."""
+
+SHOWN: Final[tuple[LatencyMetric, ...]] = ("mean", "p95", "p99")
+_FRACTIONS: Final[dict[LatencyMetric, float]] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 def split_confidence(confidence: float, looks: int, gates: int) -> float:
@@ -34,13 +44,12 @@ def pair_values(pairs: Sequence[PairSamples], metric: LatencyMetric) -> list[tup
     return [(one, other) for one, other in values if one is not None and other is not None]
 
 
-def compare_latency(
-    pairs: Sequence[PairSamples], metric: LatencyMetric, margin_pct: float, confidence: float
-) -> LatencyComparison:
-    """The paired ratio candidate / baseline of ``metric`` against a non-inferiority margin.
+def estimate_latency(
+    pairs: Sequence[PairSamples], metric: LatencyMetric, confidence: float
+) -> LatencyEstimate:
+    """The paired ratio candidate / baseline of ``metric`` with its interval at ``confidence``.
 
-    ``confidence`` is that of this one interval. Raises ``Refused`` (``result_invalid``) if no pair is
-    usable or a time is not positive.
+    Raises ``Refused`` (``result_invalid``) if no pair is usable or a time is not positive.
     """
     values = pair_values(pairs, metric)
     if not values:
@@ -48,23 +57,42 @@ def compare_latency(
     if min(min(pair) for pair in values) <= 0:
         raise Refused("result_invalid", f"the {metric} of a process is not a positive time")
     estimate = signed_rank_interval([math.log(other / one) for one, other in values], confidence)
-    low = None if estimate.low is None else round6(math.exp(estimate.low))
-    high = None if estimate.high is None else round6(math.exp(estimate.high))
-    return LatencyComparison(
+    return LatencyEstimate(
         metric=metric,
         baseline_ms=round6(median(one for one, _ in values) / NS_PER_MS),
         candidate_ms=round6(median(other for _, other in values) / NS_PER_MS),
         ratio=round6(math.exp(estimate.point)),
-        ratio_low=low,
-        ratio_high=high,
+        ratio_low=None if estimate.low is None else round6(math.exp(estimate.low)),
+        ratio_high=None if estimate.high is None else round6(math.exp(estimate.high)),
         confidence=round6(confidence),
-        margin_pct=round6(margin_pct),
-        verdict=latency_verdict(low, high, margin_pct),
-        improved=high is not None and high < 1,
     )
 
 
-def latency_verdict(low: float | None, high: float | None, margin_pct: float) -> Verdict:
+def compare_latency(
+    pairs: Sequence[PairSamples], metric: LatencyMetric, margin_pct: float, confidence: float
+) -> LatencyComparison:
+    """``estimate_latency`` against a non-inferiority margin. Raises as that does."""
+    told = estimate_latency(pairs, metric, confidence)
+    decidable = metric in ALWAYS_DECIDABLE or (
+        certified(certify(pairs), metric) and narrow(told.ratio_low, told.ratio_high, margin_pct)
+    )
+    return LatencyComparison(
+        metric=metric,
+        baseline_ms=told.baseline_ms,
+        candidate_ms=told.candidate_ms,
+        ratio=told.ratio,
+        ratio_low=told.ratio_low,
+        ratio_high=told.ratio_high,
+        confidence=told.confidence,
+        margin_pct=round6(margin_pct),
+        verdict=latency_verdict(told.ratio_low, told.ratio_high, margin_pct)
+        if decidable
+        else "not_decidable",
+        improved=decidable and told.ratio_high is not None and told.ratio_high < 1,
+    )
+
+
+def latency_verdict(low: float | None, high: float | None, margin_pct: float) -> LatencyVerdict:
     """Whole interval up to the margin, wholly beyond it, or neither."""
     bound = round6(1 + margin_pct / 100)
     if low is None or high is None:
@@ -74,8 +102,22 @@ def latency_verdict(low: float | None, high: float | None, margin_pct: float) ->
     return "regression" if low > bound else "inconclusive"
 
 
+def certified(percentiles: Sequence[CertifiedPercentile], metric: LatencyMetric) -> bool:
+    """Whether ``metric`` is; the mean, which is no percentile and needs no floor, always."""
+    return metric not in TAILS or any(one.certified for one in percentiles if one.metric == metric)
+
+
+def narrow(low: float | None, high: float | None, margin_pct: float) -> bool:
+    """Whether the interval of the ratio is narrower than the margin; an unbounded one never is."""
+    return low is not None and high is not None and 100 * (high - low) < margin_pct
+
+
 def _side_value(side: SideSamples, metric: LatencyMetric) -> float | None:
     blocks = [block.samples_ns for block in side.blocks if block.samples_ns and not block.flags]
     if not blocks:
         return None
-    return median(percentile(sorted(samples), FRACTIONS[metric]) for samples in blocks)
+    return median(_block_value(samples, metric) for samples in blocks)
+
+
+def _block_value(samples: Sequence[int], metric: LatencyMetric) -> float:
+    return fmean(samples) if metric == "mean" else percentile(sorted(samples), _FRACTIONS[metric])

@@ -10,20 +10,30 @@ from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.lab.gates import compare_latency, split_confidence
+from edgeproof.lab.percentiles import TAILS, needed
 
 
 def decided(samples: Sequence[PairSamples], plan: DuetPlan) -> bool:
-    """Whether no gate of ``plan`` is inconclusive; never at a number of pairs that is not a planned look.
+    """Whether no gate of ``plan`` is open; never at a number of pairs that is not a planned look.
+
+    Open is one that is inconclusive, or not decidable yet and within reach of the last look.
 
     Raises ``Refused`` (``result_invalid``) for an unknown metric and as ``compare_latency`` does.
     """
     if len(samples) not in plan.looks:
         return False
     confidence = split_confidence(plan.confidence, len(plan.looks), len(plan.gates))
-    return all(
-        compare_latency(samples, _metric(name), margin, confidence).verdict != "inconclusive"
-        for name, margin in plan.gates.items()
-    )
+    for name, margin in plan.gates.items():
+        metric = _metric(name)
+        verdict = compare_latency(samples, metric, margin, confidence).verdict
+        if verdict == "inconclusive" or (verdict == "not_decidable" and _within_reach(metric, plan)):
+            return False
+    return True
+
+
+def _within_reach(metric: LatencyMetric, plan: DuetPlan) -> bool:
+    """Whether the last look could have blocks enough to certify ``metric``."""
+    return metric not in TAILS or plan.blocks * max(plan.looks) >= needed(TAILS[metric])
 
 
 def _metric(name: str) -> LatencyMetric:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from edgeproof.contract.comparison import (
     AccuracyComparison,
     AgreementComparison,
+    CertifiedPercentile,
     Comparison,
     GuardAnalysis,
     LatencyComparison,
@@ -22,7 +23,7 @@ def details(names: Iterable[str], comparison: Comparison, guard: GuardAnalysis |
     if "guard" in asked:
         said.append(guard_words(guard))
     if "latency" in asked:
-        said += [latency_words(gate, comparison.pairs) for gate in comparison.latency]
+        said += [latency_words(gate, comparison) for gate in comparison.latency]
     if "accuracy" in asked:
         said.append(accuracy_words(comparison.accuracy))
     if "agreement" in asked:
@@ -34,9 +35,12 @@ def details(names: Iterable[str], comparison: Comparison, guard: GuardAnalysis |
     return tuple(said)
 
 
-def latency_words(gate: LatencyComparison, pairs: int) -> str:
+def latency_words(gate: LatencyComparison, comparison: Comparison) -> str:
     """For example ``p50 ratio 0.5213 [0.5102, 0.5304] is inside the 3 % margin, and faster (…)``."""
-    basis = f"{100 * gate.confidence:.4g} % interval, {pairs} process pairs"
+    basis = f"{100 * gate.confidence:.4g} % interval, {comparison.pairs} process pairs"
+    if gate.verdict == "not_decidable":
+        why = undecidable_words(gate, comparison.percentiles)
+        return f"{gate.metric} ratio {gate.ratio:.4f} is not decidable here: {why} ({basis})"
     if gate.ratio_low is None or gate.ratio_high is None:
         return f"{gate.metric} ratio {gate.ratio:.4f} has no {basis}: too few usable pairs"
     where = {
@@ -47,6 +51,23 @@ def latency_words(gate: LatencyComparison, pairs: int) -> str:
     faster = " and faster" if gate.improved else ""
     interval = f"[{gate.ratio_low:.4f}, {gate.ratio_high:.4f}]"
     return f"{gate.metric} ratio {gate.ratio:.4f} {interval} {where}{faster} ({basis})"
+
+
+def certificate_words(percentile: CertifiedPercentile) -> str:
+    """``certified`` or ``not certified (48 of 64)``, by the side with fewer blocks."""
+    blocks = min(percentile.baseline_blocks, percentile.candidate_blocks)
+    return "certified" if percentile.certified else f"not certified ({blocks} of {percentile.needed})"
+
+
+def undecidable_words(gate: LatencyComparison, percentiles: Iterable[CertifiedPercentile]) -> str:
+    """What is wanting: blocks, or an interval narrower than the margin."""
+    for percentile in percentiles:
+        if percentile.metric == gate.metric and not percentile.certified:
+            return f"{certificate_words(percentile)} blocks"
+    if gate.ratio_low is None or gate.ratio_high is None:
+        return "too few usable pairs for an interval"
+    wide = 100 * (gate.ratio_high - gate.ratio_low)
+    return f"the interval is {wide:.2g} points wide, the margin {gate.margin_pct:g} %"
 
 
 def accuracy_words(accuracy: AccuracyComparison | None) -> str:

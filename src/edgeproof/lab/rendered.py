@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from edgeproof.contract.statements import DecisionStatement
+from edgeproof.lab.reasons import certificate_words
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
@@ -40,7 +41,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        md=escape_markdown, ms=milliseconds, percent=percent, label=label, bytes=byte_size, short=short
+        md=escape_markdown,
+        ms=milliseconds,
+        percent=percent,
+        label=label,
+        bytes=byte_size,
+        short=short,
+        certificate=certificate_words,
     )
     return environment
 
@@ -66,7 +73,7 @@ def percent(fraction: float) -> str:
 
 def label(name: str) -> str:
     """``review_required`` as people write it."""
-    return name.replace("_", " ")
+    return "not decidable here" if name == "not_decidable" else name.replace("_", " ")
 
 
 def byte_size(count: int) -> str:

@@ -1,36 +1,46 @@
 """The report: completed jobs in, one self-contained HTML page or Markdown for a pull request out.
 
-It shows what the jobs' results say and judges nothing. The page needs no network and runs no script.
+It shows what the jobs' results and raw data say and judges nothing. The page needs no network and runs no
+script. Without the extra ``report`` it has no charts and says so.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from edgeproof.contract.canonical import decode_canonical, sha256_hex
 from edgeproof.contract.comparison import Comparison, DeploymentDecision, GuardAnalysis, GuardEvidence
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.results import ForgeManifest, RuntimeResult
-from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceRef
-from edgeproof.lab.plots import IntervalPlot, interval_plot
+from edgeproof.contract.samples import RawQuality, RawSamples
+from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
 from edgeproof.lab.rendered import template
+from edgeproof.lab.series import Flips, TimeLine, distributions, flips, time_line
 
 WITH_INTERVAL: Final = "interval above"
 WITHOUT_INTERVAL: Final = "no interval"
+PAIRED: Final = ("mean", "p50", "p90", "p95", "p99")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ReportJob:
-    """A job and the name that its user gave the candidate."""
+    """A job and the name that its user gave the candidate.
+
+    ``documents`` are evidence bytes by digest: of them the raw samples and the raw quality are shown.
+    """
 
     candidate: str
     job: JobView
+    documents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Charts:
+    """SVG elements as text, nothing of them from outside; None where the raw samples were not given."""
+
+    ratios: str
+    distributions: str | None = None
+    time: str | None = None
+    time_wide: str | None = None
+
+
+@dataclass(frozen=True)
 class Section:
     """All that a template shows of one completed job. Figures are ``measured``, or what else it says."""
 
@@ -62,7 +82,9 @@ class Section:
     baseline: RuntimeResult
     candidate: RuntimeResult
     lines: tuple[Line, ...]
-    plot: IntervalPlot
+    charts: Charts | None
+    line: TimeLine | None
+    flips: Flips | None
     manifests: Mapping[str, ForgeManifest]
     cached: Mapping[str, bool]
     builds: Mapping[str, str]
@@ -119,12 +141,13 @@ def _unfinished(reported: ReportJob) -> Unfinished:
 def _section(reported: ReportJob) -> Section:
     job = reported.job
     try:
-        return _read(reported.candidate, job.job_id, job.input_summary, job.result or {})
+        return _read(reported, job.result or {})
     except (KeyError, TypeError, msgspec.ValidationError, Refused) as error:
         raise Refused("result_invalid", f"job {job.job_id} has no result to report: {error}") from error
 
 
-def _read(name: str, job_id: str, request: Mapping[str, Any], result: Mapping[str, Any]) -> Section:
+def _read(reported: ReportJob, result: Mapping[str, Any]) -> Section:
+    job = reported.job
     compared, provenance = result["comparison"]["result"], result["provenance"]
     comparison = msgspec.convert(
         {field: compared[field] for field in Comparison.__struct_fields__}, Comparison
@@ -133,9 +156,12 @@ def _read(name: str, job_id: str, request: Mapping[str, Any], result: Mapping[st
     baseline = msgspec.convert(compared["baseline_runtime_result"], RuntimeResult)
     candidate = msgspec.convert(result["runtime_result"], RuntimeResult)
     forge = provenance["forge"]
+    evidence = msgspec.convert(result["evidence"], tuple[EvidenceRef, ...])
+    samples = _document(reported.documents, evidence, "samples", RawSamples)
+    quality = _document(reported.documents, evidence, "quality", RawQuality)
     return Section(
-        name=name,
-        job_id=job_id,
+        name=reported.candidate,
+        job_id=job.job_id,
         decision=msgspec.convert(result["deployment_decision"], DeploymentDecision),
         comparison=comparison,
         guard=guard,
@@ -143,8 +169,10 @@ def _read(name: str, job_id: str, request: Mapping[str, Any], result: Mapping[st
         passed=_passed(guard),
         baseline=baseline,
         candidate=candidate,
-        lines=_lines(comparison, baseline, candidate),
-        plot=interval_plot(comparison.latency),
+        lines=_lines(baseline, candidate),
+        charts=_charts(job.job_id, comparison, samples),
+        line=time_line(samples) if samples else None,
+        flips=flips(quality) if quality else None,
         manifests={
             side: msgspec.convert(forge[side]["manifest"], ForgeManifest)
             for side in ("baseline", "candidate")
@@ -157,9 +185,9 @@ def _read(name: str, job_id: str, request: Mapping[str, Any], result: Mapping[st
         after=msgspec.convert(provenance["environment"]["after"], EnvironmentSnapshot),
         control_plane=PublicKey.from_base64(provenance["control_plane_key"]).fingerprint,
         runner=PublicKey.from_base64(provenance["runner_key"]).fingerprint,
-        evidence=msgspec.convert(result["evidence"], tuple[EvidenceRef, ...]),
+        evidence=evidence,
         decision_digest=msgspec.convert(result["decision_digest"], str),
-        request=_request(request),
+        request=_request(job.input_summary),
     )
 
 
@@ -170,16 +198,50 @@ def _passed(guard: GuardAnalysis | None) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _lines(comparison: Comparison, baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[Line, ...]:
-    """Latency over all counted calls, then the rest. Only gated percentiles have an interval."""
-    gated = {gate.metric for gate in comparison.latency}
+def _document(
+    documents: Mapping[str, bytes], evidence: Sequence[EvidenceRef], kind: EvidenceKind, type_: type[T]
+) -> T | None:
+    """The one of ``kind`` that the evidence names, if it was given. Raises ``Refused`` for other bytes."""
+    digest = next((one.digest for one in evidence if one.kind == kind), None)
+    data = None if digest is None else documents.get(digest)
+    if data is None:
+        return None
+    if sha256_hex(data) != digest:
+        raise Refused("evidence_misnamed", f"the {kind} have another digest than {digest}")
+    return decode_canonical(data, type_, what=f"raw {kind}")
+
+
+def _charts(job_id: str, comparison: Comparison, samples: RawSamples | None) -> Charts | None:
+    """None without the extra ``report``."""
+    try:
+        # Not at the top: Matplotlib is an extra, and half a second of start for who asks for no report.
+        from edgeproof.lab import charts
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        return None
+    salt = f"{job_id} {comparison.compare_key}"
+    ratios = charts.ratio_chart(comparison.latency, comparison.shown, salt=f"{salt} ratios")
+    if samples is None:
+        return Charts(ratios)
+    line = time_line(samples)
+    return Charts(
+        ratios=ratios,
+        distributions=charts.distribution_chart(distributions(samples), salt=f"{salt} calls"),
+        time=charts.time_chart(line, salt=f"{salt} time"),
+        time_wide=charts.time_chart(line, salt=f"{salt} time wide", width=charts.WIDE),
+    )
+
+
+def _lines(baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[Line, ...]:
+    """Latency over all counted calls, then the rest. Ratios with intervals stand elsewhere."""
     lines = [
         Line(
             name,
             getattr(baseline.latency_ms, name),
             getattr(candidate.latency_ms, name),
             "ms",
-            WITH_INTERVAL if name in gated else WITHOUT_INTERVAL,
+            WITH_INTERVAL if name in PAIRED else WITHOUT_INTERVAL,
         )
         for name in ("mean", "p50", "p90", "p95", "p99", "min", "max", "std")
     ]

@@ -5,17 +5,20 @@ No path is opened here or anywhere on the server: models and data are uploaded a
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from edgeproof.contract.canonical import canonical, sha256_hex
+from edgeproof.contract.canonical import canonical, digest_of, sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.lab.plan import Order
+from edgeproof.lab.policies import check_policy
+from edgeproof.lab.tighten import check_tighter
 from edgeproof.lab.worker_request import WORKFLOW, input_summary
 from edgeproof.server.advance import step
 from edgeproof.server.artifacts import keep_bytes, may_read, refer_to_artifact
@@ -25,7 +28,7 @@ from edgeproof.server.events import append_event
 from edgeproof.server.job_endings import LOCK_JOB
 from edgeproof.server.job_facts import order_in
 from edgeproof.server.jobs import get_job
-from edgeproof.server.policies import find_policy
+from edgeproof.server.policies import demand_own_name, find_policy
 from edgeproof.server.principals import require
 
 DEFAULT_POLICY: Final = "edgeproof-default"
@@ -50,12 +53,15 @@ async def analyze(
 
     Raises:
         Refused: ``forbidden`` for anyone but a user; ``invalid_request``, ``path_not_allowed``,
-            ``unknown_*``, ``calibration_required``, ``artifact_missing``; ``job_exists`` for a name that is
+            ``unknown_*``, ``calibration_required``, ``artifact_missing``;
+            ``policy_invalid`` and ``policy_not_allowed`` for ``tighten``; ``job_exists`` for a name that is
             taken; ``conflict`` for a key that stands for another request.
     """
     require(principal, "user")
     summary = input_summary(request)
     order = order_in(summary)
+    if order.options.tighten is not None:
+        check_policy(order.options.tighten)
     asked = sha256_hex(msgspec.json.encode(request, order="sorted"))
     if idempotency_key is not None:
         known = await _known(plane, principal, idempotency_key, asked)
@@ -97,6 +103,12 @@ async def _add(
     order: Order,
 ) -> None:
     policy, policy_digest = await find_policy(connection, order.options.policy or DEFAULT_POLICY)
+    if order.options.tighten is not None:
+        # Every combination of facts is tried: not on the loop that renews leases.
+        await asyncio.to_thread(check_tighter, policy, order.options.tighten)
+        policy = order.options.tighten
+        policy_digest = digest_of(policy)
+        await demand_own_name(connection, policy, policy_digest)
     runner = order.options.runner
     if runner is not None and await connection.fetchval(_RUNNER, runner) is None:
         raise Refused("unknown_runner", f"no runner {runner!r}")

@@ -43,7 +43,9 @@ def order_in(summary: Mapping[str, Any]) -> Order:
 
 async def job_facts(plane: ControlPlane, connection: Connection, job: Row) -> JobFacts:
     """``job`` has the columns ``status, cancel_requested_at, input_summary, policy_digest``."""
-    body = await connection.fetchval(_POLICY, job["policy_digest"])
+    digest = job["policy_digest"]
+    # The operator's, or one that a request tightened, which is the job's own.
+    body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest)
     return JobFacts(
         status=job["status"],
         cancel_requested=job["cancel_requested_at"] is not None,

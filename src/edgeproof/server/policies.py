@@ -21,6 +21,7 @@ _FIND: Final = """
 SELECT digest, body FROM policies WHERE digest = $1 OR name = $2
 ORDER BY digest = $1 DESC, version DESC LIMIT 1
 """
+_TAKEN: Final = "SELECT 1 FROM policies WHERE name = $1 AND version = $2 AND digest <> $3"
 
 
 async def ensure_builtin_policies(database: Database) -> None:
@@ -53,3 +54,15 @@ async def find_policy(connection: Connection, name_or_digest: str) -> tuple[Poli
     if row is None:
         raise Refused("unknown_policy", f"no policy {name_or_digest!r}")
     return decode_canonical(row["body"], Policy, what="policy"), row["digest"]
+
+
+async def demand_own_name(connection: Connection, policy: Policy, digest: str) -> None:
+    """A policy that is not kept may not go by a kept one's name and version: reports show those.
+
+    Raises ``Refused`` (``policy_not_allowed``).
+    """
+    if await connection.fetchval(_TAKEN, policy.name, policy.version, digest) is not None:
+        raise Refused(
+            "policy_not_allowed",
+            f"the operator's {policy.name} version {policy.version} is another policy: name yours otherwise",
+        )

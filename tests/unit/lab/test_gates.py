@@ -1,12 +1,15 @@
 """Pair values, verdicts and looks from hand-made samples."""
 
 import pytest
+from msgspec.structs import replace
 
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.samples import Block, PairSamples, SideSamples
+from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.lab.gates import compare_latency, latency_verdict, pair_values, split_confidence
 from edgeproof.lab.looks import decided
+
+from .hand_made import pair, pairs, side
 
 PLAN = DuetPlan(
     looks=(8, 12, 16),
@@ -18,30 +21,6 @@ PLAN = DuetPlan(
     warmup_calls=0,
 )
 EACH = split_confidence(0.95, 3, 2)
-
-
-def side(*blocks: tuple[int, ...], flags: tuple[tuple[str, ...], ...] = ()) -> SideSamples:
-    return SideSamples(
-        load_ns=1,
-        first_ns=1,
-        warmup_ns=(),
-        blocks=tuple(
-            Block(at_ns=0, settle_ns=(), samples_ns=samples, load=0.0, flags=marks)
-            for samples, marks in zip(blocks, flags or ((),) * len(blocks), strict=True)
-        ),
-        peak_rss_bytes=1,
-    )
-
-
-def pair(index: int, ratio: float, base: int = 1_000_000) -> PairSamples:
-    def calls(scale: float) -> tuple[int, ...]:
-        return tuple(int(base * scale * factor) for factor in (0.99, 1.0, 1.01))
-
-    return PairSamples(index=index, first="baseline", baseline=side(calls(1.0)), candidate=side(calls(ratio)))
-
-
-def pairs(count: int, ratio: float, spread: float = 0.001) -> list[PairSamples]:
-    return [pair(index, ratio * (1 + spread * (index - (count - 1) / 2) / count)) for index in range(count)]
 
 
 def test_a_value_is_the_median_over_unflagged_blocks() -> None:
@@ -106,14 +85,55 @@ def test_decided_only_at_a_planned_look_and_with_every_gate() -> None:
 
 
 def test_an_unknown_gate_is_refused() -> None:
-    plan = DuetPlan(
-        looks=(8,),
-        confidence=0.95,
-        gates={"p99": 5.0},
-        blocks=1,
-        calls_per_block=1,
-        settle_calls=0,
-        warmup_calls=0,
+    with pytest.raises(Refused, match="p98"):
+        decided(pairs(8, 1.0), replace(PLAN, looks=(8,), gates={"p98": 5.0}))
+
+
+def calls_of_a_tail(count: int, blocks: int, ratio: float = 1.0, spread: float = 0.0) -> list[PairSamples]:
+    """``count`` pairs of ``blocks`` blocks a side; ``spread`` is that of the candidate between pairs."""
+    baseline = side(*[(990_000, 1_000_000, 1_010_000)] * blocks)
+    return [
+        PairSamples(
+            index=index,
+            first="baseline",
+            baseline=baseline,
+            candidate=side(
+                *[
+                    tuple(int(call * ratio * (1 + spread * (index - count / 2))) for call in block.samples_ns)
+                    for block in baseline.blocks
+                ]
+            ),
+        )
+        for index in range(count)
+    ]
+
+
+def test_a_tail_gates_only_when_certified() -> None:
+    few = compare_latency(calls_of_a_tail(8, 16, ratio=1.2), "p95", 3.0, EACH)
+    assert (few.verdict, few.improved, few.ratio) == ("not_decidable", False, pytest.approx(1.2, rel=1e-4))
+    many = compare_latency(calls_of_a_tail(8, 17, ratio=1.2), "p95", 3.0, EACH)
+    assert many.verdict == "regression"
+    assert compare_latency(calls_of_a_tail(8, 17), "p95", 3.0, EACH).verdict == "no_regression"
+
+
+def test_a_tail_gates_only_when_its_interval_is_narrower_than_the_margin() -> None:
+    wide = compare_latency(calls_of_a_tail(8, 17, ratio=1.2, spread=0.02), "p95", 3.0, EACH)
+    assert wide.verdict == "not_decidable"
+    assert wide.ratio_low is not None and wide.ratio_low > 1.03
+    assert compare_latency(calls_of_a_tail(8, 17, ratio=1.2, spread=0.02), "p50", 3.0, EACH).verdict == (
+        "regression"
     )
-    with pytest.raises(Refused, match="p99"):
-        decided(pairs(8, 1.0), plan)
+    assert compare_latency(calls_of_a_tail(7, 20), "p95", 3.0, EACH).verdict == "not_decidable"
+
+
+def test_the_mean_needs_no_floor_but_a_narrow_interval() -> None:
+    assert compare_latency(calls_of_a_tail(8, 1, ratio=1.2), "mean", 3.0, EACH).verdict == "regression"
+    wide = compare_latency(calls_of_a_tail(8, 1, spread=0.02), "mean", 3.0, EACH)
+    assert wide.verdict == "not_decidable"
+
+
+def test_a_tail_within_reach_is_waited_for_and_one_out_of_reach_is_not() -> None:
+    tail = replace(PLAN, gates={"p50": 3.0, "p95": 3.0})
+    assert decided(calls_of_a_tail(8, 8), replace(tail, blocks=8))
+    assert not decided(calls_of_a_tail(8, 9), replace(tail, blocks=9))
+    assert decided(calls_of_a_tail(16, 9), replace(tail, blocks=9))

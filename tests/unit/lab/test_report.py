@@ -2,10 +2,13 @@
 
 import json
 import re
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+import edgeproof.lab
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError, JobView
 from edgeproof.lab.bundle import response_bundle
@@ -14,14 +17,15 @@ from edgeproof.testing.evidence import NOW, Scene
 from edgeproof.testing.folder import make_folder
 
 NASTY = "<script>alert('x')</script> | `a` \n# b"
-VOID = {"meta", "br", "rect", "path", "circle", "line"}
+VOID = {"meta", "br"}
 
 
-def reported(candidate: str, scene: Scene, **changes: object) -> ReportJob:
+def reported(candidate: str, scene: Scene, *, raw: bool = True, **changes: object) -> ReportJob:
     made = make_folder(scene)
     result = json.loads(json.dumps(response_bundle(made.dossier, made.decision, made.decision_digest)))
     fields = {"status": "completed", "result": {**result, **changes}, "error": None}
-    return ReportJob(candidate=candidate, job=view(scene.job_id, **fields))
+    documents = made.evidence.documents if raw else {}
+    return ReportJob(candidate=candidate, job=view(scene.job_id, **fields), documents=documents)
 
 
 def view(job_id: str, **fields: object) -> JobView:
@@ -95,7 +99,7 @@ def test_the_page_shows_every_candidate_with_its_decision_and_reasons() -> None:
     assert "deployable" in page.text
     assert "blocked" in page.text
     assert "model_truncated: cut short" in page.text
-    assert page.tags.count("svg") == 2 * 3
+    assert page.tags.count("svg") == 2 * 4
 
 
 def test_the_page_needs_no_network_and_runs_nothing() -> None:
@@ -103,8 +107,11 @@ def test_the_page_needs_no_network_and_runs_nothing() -> None:
     page = Page(html)
     assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
     assert page.handlers == []
-    assert all(link.startswith("#candidate-") for link in page.links)
-    assert "url(" not in html
+    assert all(link.startswith("#") for link in page.links)
+    assert html.count("url(") == html.count("url(#")
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in page.links} <= set(ids)
     assert "@import" not in html
     assert "default-src 'none'" in html
     assert "prefers-color-scheme: dark" in html
@@ -158,6 +165,59 @@ def test_another_kind_of_result_is_refused(result: dict[str, object]) -> None:
         with pytest.raises(Refused) as caught:
             render([job])
         assert (caught.value.code, "job_x" in caught.value.detail) == ("result_invalid", True)
+
+
+def test_the_charts_take_their_colours_from_the_page() -> None:
+    html = render_html([GOOD])
+    drawn = html[html.index("<svg") : html.rindex("</svg>")]
+    assert re.findall(r"#[0-9a-f]{6}\b", re.sub(r'(id|href)="[^"]*"|url\([^)]*\)', "", drawn)) == []
+    variables = set(re.findall(r"var\(--([a-z-]+)\)", drawn))
+    assert {"baseline", "candidate", "ink", "soft", "line", "good"} <= variables
+    assert all(f"--{name}:" in html for name in variables)
+    assert "font:" not in drawn
+
+
+def test_the_same_job_gives_the_same_page() -> None:
+    assert render_html([GOOD, BAD]) == render_html([GOOD, BAD])
+
+
+def test_percentiles_are_certified_or_it_is_told_what_is_wanting() -> None:
+    for text in (Page(render_html([GOOD])).text, render_markdown([GOOD])):
+        assert "not certified (16 of 64)" in text
+        assert "not certified (16 of 662)" in text
+    many = Page(render_html([reported("many blocks", Scene(blocks=9))])).text
+    assert "not certified (72 of 130)" in many
+    assert "of 64)" not in many
+
+
+def test_flips_are_counted() -> None:
+    text = " ".join(Page(render_html([BAD])).text.split())
+    assert "880 lost" in text
+    assert "0 gained" in text
+    assert "Lost samples" in text
+
+
+def test_without_raw_data_the_rest_is_shown() -> None:
+    page = Page(render_html([reported("no raw data", Scene(), raw=False)]))
+    assert page.tags.count("svg") == 1
+    assert "lost" not in page.text
+
+
+def test_without_matplotlib_the_tables_are_shown_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "edgeproof.lab.charts", raising=False)
+    monkeypatch.delattr(edgeproof.lab, "charts", raising=False)
+    page = Page(render_html([GOOD]))
+    assert "svg" not in page.tags
+    assert "made without the extra edgeproof[report]" in page.text
+    assert "not certified (16 of 64)" in page.text
+
+
+def test_raw_data_of_another_digest_is_refused() -> None:
+    changed = {digest: data + b" " for digest, data in GOOD.documents.items()}
+    with pytest.raises(Refused, match="another digest") as caught:
+        render_html([replace(GOOD, documents=changed)])
+    assert caught.value.code == "result_invalid"
 
 
 def test_nothing_to_report_is_a_page_too() -> None:

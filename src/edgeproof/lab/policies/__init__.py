@@ -17,7 +17,7 @@ import msgspec
 from edgeproof.contract.errors import FieldError, Refused
 from edgeproof.contract.policy import Policy
 from edgeproof.lab.facts import FACTS
-from edgeproof.lab.gates import split_confidence
+from edgeproof.lab.gates import ALWAYS_DECIDABLE, split_confidence
 from edgeproof.lab.statistics import limit_rank
 
 _PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
@@ -57,6 +57,8 @@ def _violations(policy: Policy) -> Iterator[tuple[str, str]]:
         yield "$.latency.looks", "the looks must increase"
     if len({gate.metric for gate in latency.gates}) != len(latency.gates):
         yield "$.latency.gates", "a metric has two gates"
+    if latency.gates[0].metric not in ALWAYS_DECIDABLE:
+        yield "$.latency.gates[0].metric", "the first gate must be one that can always decide: p50 or p90"
     confidence = split_confidence(latency.confidence, len(latency.looks), len(latency.gates))
     if limit_rank(max(latency.looks), confidence) == 0:
         yield (

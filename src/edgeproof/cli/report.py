@@ -1,0 +1,53 @@
+"""``edgeproof report``: the report of ended jobs again, from their evidence."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from edgeproof.cli.options import connection, server_options
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobView
+
+ENDED = ("completed", "failed", "cancelled")
+
+
+@click.command()
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False),
+              help="Write report.html, report.md, summary.json, evidence/ and trust.json there.")  # fmt: skip
+@server_options
+@click.pass_context
+def report(
+    context: click.Context,
+    job_ids: tuple[str, ...],
+    out: Path,
+    server: str | None,
+    token: str | None,
+    data_dir: Path,
+) -> None:
+    """Write the report of one or more ended jobs, with the evidence that they rest on."""
+    connected = connection(context, server, token, data_dir)
+
+    async def ask() -> None:
+        from edgeproof.cli.results import write_results
+
+        async with connected.client() as client:
+            jobs = [await client.job(job_id) for job_id in dict.fromkeys(job_ids)]
+            for job in jobs:
+                if job.status not in ENDED:
+                    raise Refused("conflict", f"job {job.job_id} is {job.status}; see `edgeproof jobs watch`")
+            await write_results(client, out, [(candidate_name(job), job) for job in jobs])
+
+    asyncio.run(ask())
+    click.echo(str(out / "report.html"))
+
+
+def candidate_name(job: JobView) -> str:
+    """The model's name as its user gave it, else the job's id."""
+    options = job.input_summary.get("options")
+    provenance = options.get("provenance") if isinstance(options, dict) else None
+    name = provenance.get("model_name") if isinstance(provenance, dict) else None
+    return name if isinstance(name, str) and name else job.job_id

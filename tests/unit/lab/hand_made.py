@@ -1,0 +1,27 @@
+"""Latency samples made by hand, for tests of what reads them."""
+
+from edgeproof.contract.samples import Block, PairSamples, SideSamples
+
+
+def side(*blocks: tuple[int, ...], flags: tuple[tuple[str, ...], ...] = ()) -> SideSamples:
+    return SideSamples(
+        load_ns=1,
+        first_ns=1,
+        warmup_ns=(),
+        blocks=tuple(
+            Block(at_ns=0, settle_ns=(), samples_ns=samples, load=0.0, flags=marks)
+            for samples, marks in zip(blocks, flags or ((),) * len(blocks), strict=True)
+        ),
+        peak_rss_bytes=1,
+    )
+
+
+def pair(index: int, ratio: float, base: int = 1_000_000) -> PairSamples:
+    def calls(scale: float) -> tuple[int, ...]:
+        return tuple(int(base * scale * factor) for factor in (0.99, 1.0, 1.01))
+
+    return PairSamples(index=index, first="baseline", baseline=side(calls(1.0)), candidate=side(calls(ratio)))
+
+
+def pairs(count: int, ratio: float, spread: float = 0.001) -> list[PairSamples]:
+    return [pair(index, ratio * (1 + spread * (index - (count - 1) / 2) / count)) for index in range(count)]
