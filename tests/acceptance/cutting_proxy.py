@@ -207,5 +207,9 @@ class _Connection:
                     rule.happened.set()
                 if rule is None or rule.fate == "hold":
                     self._client.sendall(block)
+        rule = self.rule
+        if rule is not None and rule.fate == "swallow" and not rule.happened.is_set():
+            # The server was gone before it answered: the rule is for the next such request.
+            rule.request = ""
         with contextlib.suppress(OSError):
             self._client.shutdown(socket.SHUT_RDWR)
