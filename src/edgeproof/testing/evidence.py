@@ -371,7 +371,7 @@ def _papers(config: ForgeConfig, artifact: str) -> tuple[ForgeMetadata, ForgeMan
             batch=config.batch,
             height=config.height,
             width=config.width,
-            input_shapes=config.input_shapes,
+            input_shapes=config.input_shapes or SHAPES,
         ),
         preset_snapshot=preset,
         tool=ManifestTool(
@@ -483,7 +483,7 @@ def _result(
         batch=config.batch,
         height=config.height,
         width=config.width,
-        input_shapes=config.input_shapes,
+        input_shapes=config.input_shapes or SHAPES,
         mean_ms=latency.mean,
         p50_ms=latency.p50,
         p95_ms=latency.p95,

@@ -25,7 +25,8 @@ async def test_a_job_goes_from_queued_to_a_signed_decision(yard: Any) -> None:
     assert await yard.two.work_off(Scene(ratio=0.5, images=1000)) == 2
     done = await yard.job(job.job_id)
     assert done.status == "completed", done.error
-    assert done.result["deployment_decision"]["decision"] == "deployable"
+    decided = done.result["deployment_decision"]
+    assert decided["decision"] == "deployable", decided["reasons"]
     assert [run.state for run in done.runs] == ["COMPLETE"] * 3
     items = (await list_evidence(yard.plane, yard.user, job.job_id)).items
     kinds = sorted(item.kind for item in items)
