@@ -141,8 +141,11 @@ async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
         except OSError:
             await asyncio.sleep(0.01)
             continue
+        local, peer = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
         writer.close()
-        return
+        # A port without a listener can be connected to itself; that is no answer.
+        if local != peer:
+            return
     serving.result()
     raise OSError(f"the listener on {host}:{port} ended at once")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import Precision
 
 
@@ -88,30 +87,3 @@ PRESETS: Final[dict[str, Preset]] = {
         ),
     )
 }
-
-
-def resolve_preset(preset: str | None, precision: str | None, has_calibration: bool) -> Preset:
-    """The preset that a request means; ``preset`` wins over ``precision``, neither means ``source``.
-
-    Raises ``Refused``: ``unknown_preset``, ``unknown_precision``, ``calibration_required``.
-    """
-    if preset is None:
-        preset = _preset_of_precision(precision, has_calibration)
-    found = PRESETS.get(preset)
-    if found is None:
-        raise Refused("unknown_preset", f"{preset!r}; there are {', '.join(PRESETS)}")
-    if found.needs_calibration and not has_calibration:
-        raise Refused("calibration_required", f"preset {preset} needs a calibration set")
-    return found
-
-
-def _preset_of_precision(precision: str | None, has_calibration: bool) -> str:
-    match precision:
-        case None:
-            return "source"
-        case "fp32" | "fp16":
-            return precision
-        case "int8":
-            return "int8_static" if has_calibration else "int8_dynamic"
-        case _:
-            raise Refused("unknown_precision", f"{precision!r}; there are fp32, fp16, int8")
