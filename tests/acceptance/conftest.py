@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.client import Edgeproof
+from edgeproof.client import Client
 
 from .cutting_proxy import CuttingProxy
 from .running_system import Up, free_port, up
@@ -74,12 +74,12 @@ def system(
 
 
 @pytest.fixture
-def client(system: Up) -> Edgeproof:
+def client(system: Up) -> Client:
     return system.client()
 
 
 @pytest.fixture
-def start_job(client: Edgeproof, models: TinyModels) -> Callable[..., str]:
+def start_job(client: Client, models: TinyModels) -> Callable[..., str]:
     """Queues an analysis that needs no second look, the candidate being many times faster; its id."""
 
     def start(**options: object) -> str:

@@ -20,7 +20,7 @@ import psutil
 
 from edgeproof.app.serve import Ready
 from edgeproof.cli.connection import Credentials, read_credentials
-from edgeproof.client import ControlPlaneClient, Edgeproof
+from edgeproof.client import Client, ControlPlaneClient
 from edgeproof.client.exchange import RetryPolicy
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.jobs import JobEvent, JobView, RunView
@@ -142,12 +142,12 @@ class Up:
         assert found is not None
         return found
 
-    def client(self) -> Edgeproof:
+    def client(self) -> Client:
         credentials = self.credentials
         # Patient enough for a control plane that was killed and is being started again.
         patient = RetryPolicy(attempts=60, cap_seconds=0.5)
         return self.clients.enter_context(
-            Edgeproof(self.address, token=credentials.user_token, ca_file=credentials.ca_file, retry=patient)
+            Client(self.address, token=credentials.user_token, ca_file=credentials.ca_file, retry=patient)
         )
 
     def child(self, role: str) -> psutil.Process:
@@ -232,11 +232,11 @@ def run_of(job: JobView, role: str) -> RunView | None:
     return next((run for run in job.runs if run.role == role), None)
 
 
-def leased(client: Edgeproof, job_id: str, run_id: str, attempt: int = 1) -> RunView:
+def leased(client: Client, job_id: str, run_id: str, attempt: int = 1) -> RunView:
     """The run once it is leased for the ``attempt``-th time or more."""
 
     def found() -> RunView | None:
-        job = client.job(job_id)
+        job = client.job(job_id).view
         assert job.status in ("queued", "running"), job
         run = next((run for run in job.runs if run.run_id == run_id), None)
         return run if run is not None and run.state == "CLAIMED" and run.attempt >= attempt else None
@@ -244,30 +244,30 @@ def leased(client: Edgeproof, job_id: str, run_id: str, attempt: int = 1) -> Run
     return until(found, f"run {run_id} is leased, attempt {attempt}", JOB_SECONDS)
 
 
-def measuring(client: Edgeproof, job_id: str) -> RunView:
+def measuring(client: Client, job_id: str) -> RunView:
     """The duet's run once it has told progress: its processes play."""
 
     def told() -> RunView | None:
-        run = run_of(client.job(job_id), "pair")
+        run = run_of(client.job(job_id).view, "pair")
         return run if run is not None and run.state == "CLAIMED" and run.progress is not None else None
 
     return until(told, f"the duet of {job_id} plays", JOB_SECONDS)
 
 
-def ended(client: Edgeproof, job_id: str) -> JobView:
+def ended(client: Client, job_id: str) -> JobView:
     """The job once it has ended. Asks again and again: the server may come and go meanwhile."""
 
     def over() -> JobView | None:
-        job = client.job(job_id)
+        job = client.job(job_id).view
         return job if job.status not in ("queued", "running") else None
 
     return until(over, f"{job_id} has ended", JOB_SECONDS)
 
 
-def events_of(client: Edgeproof, job_id: str) -> list[JobEvent]:
+def events_of(client: Client, job_id: str) -> list[JobEvent]:
     """All events of an ended job."""
     told: list[JobEvent] = []
-    client.wait(job_id, told.append)
+    client.job(job_id).wait(told.append)
     return told
 
 
@@ -281,7 +281,7 @@ def outcomes(events: Sequence[JobEvent], run_id: str) -> list[str]:
     return [state for state in states if state in ("COMPLETE", "FAILED", "CANCELLED")]
 
 
-def demand_done_once(client: Edgeproof, job_id: str) -> JobView:
+def demand_done_once(client: Client, job_id: str) -> JobView:
     """The job completed with a decision; each of its three runs ended once; its events have no gap."""
     job = ended(client, job_id)
     assert job.status == "completed", job.error

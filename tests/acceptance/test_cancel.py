@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.client import Edgeproof
+from edgeproof.client import Client
 
 from .cutting_proxy import CuttingProxy
 from .running_system import (
@@ -34,7 +34,7 @@ def cancel(system: Up, job_id: str) -> None:
     assert printed(told)["cancel_requested_at"] is not None
 
 
-def demand_cancelled(client: Edgeproof, job_id: str) -> None:
+def demand_cancelled(client: Client, job_id: str) -> None:
     job = ended(client, job_id)
     assert (job.status, job.result, job.error) == ("cancelled", None, None)
     events = events_of(client, job_id)
@@ -47,7 +47,7 @@ def stages_of(system: Up) -> Path:
     return system.data_dir / "runner" / "work"
 
 
-async def test_cancelled_while_queued(system: Up, client: Edgeproof, start_job: Callable[..., str]) -> None:
+async def test_cancelled_while_queued(system: Up, client: Client, start_job: Callable[..., str]) -> None:
     job_id = start_job(runner=await absent_runner(system))
     assert client.job(job_id).status == "queued"
     cancel(system, job_id)
@@ -55,18 +55,18 @@ async def test_cancelled_while_queued(system: Up, client: Edgeproof, start_job: 
 
 
 def test_cancelled_while_it_is_built(
-    system: Up, client: Edgeproof, start_job: Callable[..., str], proxy: CuttingProxy
+    system: Up, client: Client, start_job: Callable[..., str], proxy: CuttingProxy
 ) -> None:
     upload = proxy.hold("PUT", r"/api/artifacts/sha256/.*run_id=")
     job_id = start_job()
     upload.wait()
-    assert {run.stage for run in client.job(job_id).runs if run.state == "CLAIMED"} == {"forge"}
+    assert {run.stage for run in client.job(job_id).view.runs if run.state == "CLAIMED"} == {"forge"}
     cancel(system, job_id)
     demand_cancelled(client, job_id)
     upload.cut()
 
 
-def test_cancelled_while_it_is_measured(system: Up, client: Edgeproof, start_job: Callable[..., str]) -> None:
+def test_cancelled_while_it_is_measured(system: Up, client: Client, start_job: Callable[..., str]) -> None:
     job_id = start_job()
     measuring(client, job_id)
     measured_by = naming(stages_of(system))
@@ -78,7 +78,7 @@ def test_cancelled_while_it_is_measured(system: Up, client: Edgeproof, start_job
 
 
 def test_a_job_that_has_ended_cannot_be_cancelled(
-    system: Up, client: Edgeproof, start_job: Callable[..., str]
+    system: Up, client: Client, start_job: Callable[..., str]
 ) -> None:
     """Also the next job after three cancelled ones: it is done, once."""
     job_id = start_job()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.client import Edgeproof
+from edgeproof.client import Client
 from edgeproof.domain.runs import MAX_ATTEMPTS
 
 from .cutting_proxy import CuttingProxy
@@ -41,9 +41,7 @@ pytestmark = pytest.mark.slow
 SUBMIT = r"/api/queue/[^/]+/submit$"
 
 
-def test_a_runner_killed_while_it_measures(
-    system: Up, client: Edgeproof, start_job: Callable[..., str]
-) -> None:
+def test_a_runner_killed_while_it_measures(system: Up, client: Client, start_job: Callable[..., str]) -> None:
     job_id = start_job()
     run = measuring(client, job_id)
     victim = system.child("runner")
@@ -59,7 +57,7 @@ def test_a_runner_killed_while_it_measures(
 
 
 def test_a_runner_killed_after_upload_before_submit(
-    system: Up, client: Edgeproof, start_job: Callable[..., str], proxy: CuttingProxy
+    system: Up, client: Client, start_job: Callable[..., str], proxy: CuttingProxy
 ) -> None:
     submit = proxy.hold("POST", SUBMIT)
     job_id = start_job()
@@ -74,7 +72,7 @@ def test_a_runner_killed_after_upload_before_submit(
 
 
 def test_a_server_killed_after_commit_before_the_reply(
-    system: Up, client: Edgeproof, start_job: Callable[..., str], proxy: CuttingProxy
+    system: Up, client: Client, start_job: Callable[..., str], proxy: CuttingProxy
 ) -> None:
     submit = proxy.swallow_reply("POST", SUBMIT)
     job_id = start_job()
@@ -100,7 +98,7 @@ def _body(reply: bytes) -> bytes:
 
 
 def test_a_server_killed_while_a_runner_measures(
-    system: Up, client: Edgeproof, start_job: Callable[..., str]
+    system: Up, client: Client, start_job: Callable[..., str]
 ) -> None:
     job_id = start_job()
     words = [*EDGEPROOF, "jobs", "watch", job_id, "--json", "--data-dir", str(system.data_dir)]
@@ -119,7 +117,7 @@ def test_a_server_killed_while_a_runner_measures(
 
 
 def test_postgresql_killed_while_a_runner_measures(
-    system: Up, client: Edgeproof, start_job: Callable[..., str]
+    system: Up, client: Client, start_job: Callable[..., str]
 ) -> None:
     before = client.job(start_job())
     measuring(client, before.job_id)
@@ -131,7 +129,7 @@ def test_postgresql_killed_while_a_runner_measures(
 
 
 def test_a_stalled_runner_that_comes_back_writes_nothing(
-    system: Up, client: Edgeproof, start_job: Callable[..., str], proxy: CuttingProxy, tmp_path: Path
+    system: Up, client: Client, start_job: Callable[..., str], proxy: CuttingProxy, tmp_path: Path
 ) -> None:
     enrolment = edgeproof("runner", "enrol", "--json", "--data-dir", str(system.data_dir))
     stalled = system.child("runner")
@@ -159,7 +157,7 @@ def test_a_stalled_runner_that_comes_back_writes_nothing(
 
 
 def test_a_lease_that_expires_until_no_attempt_is_left(
-    system: Up, client: Edgeproof, start_job: Callable[..., str], proxy: CuttingProxy
+    system: Up, client: Client, start_job: Callable[..., str], proxy: CuttingProxy
 ) -> None:
     point = proxy.hold("POST", SUBMIT)
     job_id = start_job()
@@ -188,7 +186,7 @@ def test_a_lease_that_expires_until_no_attempt_is_left(
 
 
 def test_in_the_end_no_job_is_lost_and_the_next_one_is_done(
-    system: Up, client: Edgeproof, start_job: Callable[..., str]
+    system: Up, client: Client, start_job: Callable[..., str]
 ) -> None:
     demand_done_once(client, start_job())
     listed = edgeproof("jobs", "list", "--limit", "200", "--json", "--data-dir", str(system.data_dir))

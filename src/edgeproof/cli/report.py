@@ -9,7 +9,6 @@ import click
 
 from edgeproof.cli.options import connection, server_options
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.jobs import JobView
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -33,6 +32,7 @@ def report(
 
     async def ask() -> None:
         from edgeproof.cli.results import write_results
+        from edgeproof.lab.report import candidate_name
 
         async with connected.client() as client:
             jobs = [await client.job(job_id) for job_id in dict.fromkeys(job_ids)]
@@ -43,11 +43,3 @@ def report(
 
     asyncio.run(ask())
     click.echo(str(out / "report.html"))
-
-
-def candidate_name(job: JobView) -> str:
-    """The model's name as its user gave it, else the job's id."""
-    options = job.input_summary.get("options")
-    provenance = options.get("provenance") if isinstance(options, dict) else None
-    name = provenance.get("model_name") if isinstance(provenance, dict) else None
-    return name if isinstance(name, str) and name else job.job_id

@@ -109,6 +109,14 @@ class Unfinished:
     why: str
 
 
+def candidate_name(job: JobView) -> str:
+    """The model's name as its user gave it, else the job's id."""
+    options = job.input_summary.get("options")
+    provenance = options.get("provenance") if isinstance(options, dict) else None
+    name = provenance.get("model_name") if isinstance(provenance, dict) else None
+    return name if isinstance(name, str) and name else job.job_id
+
+
 def render_html(jobs: Sequence[ReportJob]) -> str:
     """One HTML document. Raises ``Refused`` (``result_invalid``) for a result that is no analyze bundle."""
     return _render("report.html.j2", jobs)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from edgeproof.client import ControlPlaneClient, Edgeproof
+from edgeproof.client import Client, ControlPlaneClient
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobEvent, JobView
 from edgeproof.contract.requests import AnalyzeRequest
@@ -145,20 +146,61 @@ async def test_a_stopping_server_ends_the_stream_without_an_end(
     assert "event: end" not in lines
 
 
-async def test_the_sync_face(server: ControlPlane, url: str, tmp_path: object) -> None:
+async def test_the_sync_face(server: ControlPlane, url: str, tmp_path: Path) -> None:
     token = await create_principal(server, "user", "carol")
 
     def use() -> tuple[JobView, JobView, list[str]]:
-        with Edgeproof(url, token=token) as edgeproof:
-            model = edgeproof.upload(__file__)
-            queued = edgeproof.analyze(model)
-            edgeproof.cancel(queued.job_id)
+        with Client(url, token=token) as client:
+            job = client.analyze(client.upload(__file__))
+            queued = job.view
+            with pytest.raises(Refused, match="wait for its end"):
+                job.report()
+            with pytest.raises(TimeoutError):
+                job.wait(timeout=0.2)
+            assert job.cancel().cancel_requested_at is not None
             types: list[str] = []
-            ended = edgeproof.wait(queued.job_id, lambda event: types.append(event.type))
-            assert edgeproof.job(queued.job_id) == ended
-            assert edgeproof.evidence(queued.job_id, f"{tmp_path}/evidence") == []
+            ended = job.wait(progress=lambda event: types.append(event.type))
+            assert (job.status, job.decision) == ("cancelled", None)
+            assert client.job(job.job_id).view == ended == client.jobs().jobs[0]
+            assert job.evidence(f"{tmp_path}/evidence") == []
+            assert job.job_id in job.report(f"{tmp_path}/report.html")
             return queued, ended, types
 
     queued, ended, types = await asyncio.to_thread(use)
     assert (queued.status, ended.status) == ("queued", "cancelled")
     assert "status" in types
+
+
+async def test_files_are_uploaded_and_a_repeated_key_is_the_same_job(
+    server: ControlPlane, url: str, tmp_path: Path
+) -> None:
+    token = await create_principal(server, "user", "carol")
+    for name in ("model.onnx", "baseline.onnx", "test.npz"):
+        (tmp_path / name).write_text(name)
+
+    def use() -> None:
+        with Client(url, token=token) as client:
+            first, second = (
+                client.analyze(
+                    tmp_path / "model.onnx",
+                    baseline=tmp_path / "baseline.onnx",
+                    dataset=str(tmp_path / "test.npz"),
+                    options={"batch": 1},
+                    idempotency_key="one",
+                )
+                for _ in range(2)
+            )
+            assert first.view == second.view
+            assert len(client.jobs().jobs) == 1
+            options = first.view.input_summary["options"]
+            assert options["provenance"] == {"model_name": "model"}
+            assert options["baseline"]["model_path"] == client.upload(tmp_path / "baseline.onnx")
+            assert options["dataset"] == client.upload(tmp_path / "test.npz")
+
+    await asyncio.to_thread(use)
+
+
+def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGEPROOF_SERVER", raising=False)
+    with pytest.raises(Refused, match="EDGEPROOF_SERVER"):
+        Client()
