@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from edgeproof.cli.main import cli
-from edgeproof.cli.use_cases import DemoOptions, DoctorReport, RunnerOptions, UpOptions
+from edgeproof.cli.use_cases import DemoOptions, DoctorReport, NoiseOptions, RunnerOptions, UpOptions
+from edgeproof.contract.statements import NoiseFloor
 
 
 class WiredUseCases:
@@ -24,6 +25,11 @@ class WiredUseCases:
         from edgeproof.app.runner import run_runner
 
         return run_runner(options)
+
+    def noise(self, options: NoiseOptions) -> NoiseFloor:
+        from edgeproof.app.noise import measure_noise
+
+        return measure_noise(options)
 
     def demo(self, options: DemoOptions) -> int:
         from edgeproof.app.demo import run_demo

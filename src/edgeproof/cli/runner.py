@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.use_cases import RunnerOptions, UseCases
+from edgeproof.cli.use_cases import NoiseOptions, RunnerOptions, UseCases
+from edgeproof.contract.jobs import Progress
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -64,6 +65,39 @@ def start(
             parent_pid=parent_pid,
         )
     )
+
+
+@runner.command()
+@click.argument("model", type=_FILE)
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=_default_home,
+              show_default="~/.local/share/edgeproof-runner", help="Who remembers it.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1, 1024), help="Default: one for each physical core.")
+@click.option("--batch", type=click.IntRange(1, 1_000_000), default=1, show_default=True)
+@json_option
+@click.pass_obj
+def noise(
+    use_cases: UseCases, model: Path, home: Path, threads: int | None, batch: int, as_json: bool
+) -> None:
+    """Measure this device's noise floor: MODEL (.onnx) against itself, by the protocol of every measurement.
+
+    No latency margin tighter than the floor can be kept here. It is remembered for these conditions, and
+    measured anew when they change.
+    """
+
+    def report(progress: Progress) -> None:
+        if not as_json:
+            done = f"{progress.completed} of {progress.total} {progress.unit}"
+            click.echo(f"{progress.message}: {done}", err=True)
+
+    floor = use_cases.noise(
+        NoiseOptions(model=model, home=home, threads=threads or 0, batch=batch, on_progress=report)
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(floor).decode())
+        return
+    for metric, percent in floor.floor_pct.items():
+        click.echo(f"{metric} {percent:.3g} %")
+    click.echo(f"{floor.pairs} process pairs, conditions sha256:{floor.conditions}")
 
 
 @runner.command()

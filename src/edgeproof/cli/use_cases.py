@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edgeproof.contract.base import Wire
+from edgeproof.contract.jobs import Progress
+from edgeproof.contract.statements import NoiseFloor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,17 @@ class RunnerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseOptions:
+    """``model`` is played against itself; ``threads`` 0 is one for each physical core."""
+
+    model: Path
+    home: Path
+    threads: int
+    batch: int
+    on_progress: Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoOptions:
     """``example`` is the folder with the models and data sets."""
 
@@ -78,6 +92,8 @@ class UseCases(Protocol):
     def up(self, options: UpOptions) -> None: ...
 
     def runner(self, options: RunnerOptions) -> int: ...
+
+    def noise(self, options: NoiseOptions) -> NoiseFloor: ...
 
     def demo(self, options: DemoOptions) -> int: ...
 

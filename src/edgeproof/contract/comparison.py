@@ -84,7 +84,14 @@ class AgreementComparison(Signed, frozen=True, kw_only=True):
 
 
 class Comparison(Signed, frozen=True, kw_only=True):
-    """The whole comparison of one measured pair. ``shown`` are the latencies that gate nothing here."""
+    """The whole comparison of one measured pair.
+
+    ``background`` is the load that bore on both sides: the median over counted blocks of the share of their
+    time that they waited for a processor. ``contaminated`` blocks were kept out of the estimate.
+    ``unstable_pairs`` are those whose warm-up never came to rest; they count, and the policy says what then.
+    ``noise_pct`` is the device's noise floor by metric; ``noise_supported`` whether every margin is above it.
+    ``shown`` are the latencies that gate nothing here.
+    """
 
     compare_key: str
     backend_key: str
@@ -92,6 +99,11 @@ class Comparison(Signed, frozen=True, kw_only=True):
     precision_pair: str
     pairs: int
     look: int
+    background: float
+    contaminated: int
+    unstable_pairs: tuple[int, ...]
+    noise_pct: dict[str, float]
+    noise_supported: bool
     shape_match: bool
     system_match: bool
     overall: Overall

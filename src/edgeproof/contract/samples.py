@@ -14,22 +14,29 @@ class Block(Signed, frozen=True, kw_only=True):
     """Consecutive calls of one side. ``settle_ns`` are the first calls after a switch: kept, not counted.
 
     ``at_ns`` is the block's start since the first block's start. ``load`` is the share (0 to 1) of the
-    machine's other processor time during the block; ``flags`` names what makes a block unusable.
+    machine's processor time that others used during the block; ``wait`` the largest share of the block
+    that one of its threads stood in a run queue. ``flags`` names what makes a block unusable
+    (``domain.contamination``); a flagged block was repeated while the plan's repeats lasted.
     """
 
     at_ns: int
     settle_ns: tuple[int, ...]
     samples_ns: tuple[int, ...]
     load: float
+    wait: float
     flags: tuple[str, ...]
 
 
 class SideSamples(Signed, frozen=True, kw_only=True):
-    """One process: cold start, warm-up calls, blocks, peak resident memory."""
+    """One process: cold start, warm-up calls, blocks, peak resident memory.
+
+    ``settled`` says whether the warm-up calls came to rest (``domain.warmup``) before the first block.
+    """
 
     load_ns: int
     first_ns: int
     warmup_ns: tuple[int, ...]
+    settled: bool
     blocks: tuple[Block, ...]
     peak_rss_bytes: int
 

@@ -80,9 +80,13 @@ class MeasuredArtifact(Signed, frozen=True, kw_only=True):
 class DuetPlan(Signed, frozen=True, kw_only=True):
     """The measuring protocol, in full. ``gates`` maps a latency metric to its margin in percent.
 
-    Each pair is two fresh processes, ``blocks`` blocks of each, ``calls_per_block`` counted calls a
+    Each pair is two fresh processes, ``blocks`` counted blocks of each, ``calls_per_block`` counted calls a
     block after ``settle_calls`` uncounted ones; ``calls_per_block`` 0 lets the runner choose from the
-    model's speed. The runner may stop at a planned look once every gate is decided.
+    model's speed. A block whose wait for a processor differs from the other side's by more than
+    ``load_difference`` (a share of its time; ``domain.contamination``) does not count and is repeated;
+    a pair has ``repeats`` blocks for that. Warm-up goes on in windows of half of ``warmup_calls`` until two
+    in a row agree within ``warmup_tolerance_pct``, for ``warmup_windows`` windows at most
+    (``domain.warmup``). The runner may stop at a planned look once every gate is decided.
     """
 
     looks: tuple[int, ...]
@@ -90,8 +94,12 @@ class DuetPlan(Signed, frozen=True, kw_only=True):
     gates: dict[str, float]
     blocks: int
     calls_per_block: int
+    repeats: int
+    load_difference: float
     settle_calls: int
     warmup_calls: int
+    warmup_windows: int
+    warmup_tolerance_pct: float
 
 
 class RuntimeConfig(Signed, frozen=True, kw_only=True, tag_field="stage", tag="runtime"):
@@ -226,6 +234,20 @@ class EnvironmentSnapshot(Signed, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
+class NoiseFloor(Signed, frozen=True, kw_only=True):
+    """What the device shows where there is no difference: a model against itself, by the same protocol.
+
+    ``floor_pct`` is, per latency metric, how far the 95 % interval of the ratio of ``pairs`` process pairs
+    reaches from 1, in percent. It holds under ``conditions``: the digest of backend, target, threads,
+    versions, processor and governor. A runner measures it once for each of them; it is the runner's word.
+    """
+
+    conditions: Digest
+    pairs: int
+    floor_pct: dict[str, float]
+    measured_at: UtcTime
+
+
 class Measurement(Signed, frozen=True, kw_only=True):
     """What the runner measured. ``raw_samples`` and ``raw_quality`` name artifacts."""
 
@@ -236,6 +258,7 @@ class Measurement(Signed, frozen=True, kw_only=True):
     candidate: RuntimeResult
     raw_samples: Digest
     raw_quality: Digest
+    noise: NoiseFloor
     environment_before: EnvironmentSnapshot
     environment_after: EnvironmentSnapshot
 

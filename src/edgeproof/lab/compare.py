@@ -18,7 +18,10 @@ from edgeproof.contract.comparison import (
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, RawQuality
+from edgeproof.contract.statements import NoiseFloor
+from edgeproof.lab.circumstances import measured_under
 from edgeproof.lab.gates import SHOWN, compare_latency, estimate_latency, pair_values, split_confidence
+from edgeproof.lab.noise import too_tight
 from edgeproof.lab.percentiles import certify
 from edgeproof.lab.quality import compare_accuracy, compare_agreement
 
@@ -36,8 +39,12 @@ def compare(
     pairs: Sequence[PairSamples],
     quality: RawQuality,
     policy: Policy,
+    noise: NoiseFloor | None = None,
 ) -> Comparison:
-    """The whole comparison. Raises ``Refused`` (``result_invalid``) for samples that cannot be compared."""
+    """The whole comparison; ``noise`` None is a device whose noise floor is not known.
+
+    Raises ``Refused`` (``result_invalid``) for samples that cannot be compared.
+    """
     looks, gates = policy.latency.looks, policy.latency.gates
     confidence = split_confidence(policy.latency.confidence, len(looks), len(gates))
     latency = tuple(compare_latency(pairs, gate.metric, gate.margin_pct, confidence) for gate in gates)
@@ -45,6 +52,9 @@ def compare(
     mode = comparison_mode(baseline.precision, candidate.precision)
     shape_match = _shape(baseline) == _shape(candidate)
     unlike = unlike_conditions(baseline, candidate)
+    conditions = measured_under(pairs)
+    floors = {} if noise is None else noise.floor_pct
+    tight = tuple(too_tight(gates, floors))
     return Comparison(
         compare_key=candidate.compare_key,
         backend_key=candidate.backend_key,
@@ -52,6 +62,11 @@ def compare(
         precision_pair=f"{baseline.precision}_vs_{candidate.precision}",
         pairs=len(pairs),
         look=sum(1 for look in looks if look <= len(pairs)),
+        background=conditions.background,
+        contaminated=conditions.contaminated,
+        unstable_pairs=conditions.unstable_pairs,
+        noise_pct=floors,
+        noise_supported=not tight,
         shape_match=shape_match,
         system_match=not unlike,
         overall=overall(mode, shape_match, latency_fact(latency), accuracy_fact(accuracy)),
@@ -64,7 +79,12 @@ def compare(
         percentiles=certify(pairs),
         accuracy=accuracy,
         agreement=compare_agreement(quality, policy.agreement),
-        notes=(*_usable_notes(pairs, policy), *(f"conditions differ: {one}" for one in unlike)),
+        notes=(
+            *_usable_notes(pairs, policy),
+            *conditions.words(),
+            *tight,
+            *(f"conditions differ: {one}" for one in unlike),
+        ),
     )
 
 

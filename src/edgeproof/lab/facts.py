@@ -18,6 +18,8 @@ FACTS: Final[dict[str, tuple[str, ...]]] = {
     "shape": ("match", "mismatch"),
     "system": ("match", "mismatch"),
     "mode": ("same_precision", "cross_precision"),
+    "stability": ("stable", "unstable"),
+    "noise": ("supported", "too_tight"),
     "measurement": ("measured", "estimated", "simulated"),
     "overall": (
         "improvement",
@@ -42,6 +44,8 @@ def facts_of(comparison: Comparison, guard: GuardStatus | None, measurement: str
         "shape": "match" if comparison.shape_match else "mismatch",
         "system": "match" if comparison.system_match else "mismatch",
         "mode": comparison.comparison_mode,
+        "stability": "unstable" if comparison.unstable_pairs else "stable",
+        "noise": "supported" if comparison.noise_supported else "too_tight",
         "measurement": measurement,
         "overall": comparison.overall,
     }

@@ -31,6 +31,10 @@ STATIC_PRESET: Final = "int8_static"
 BLOCKS: Final = 10
 SETTLE_CALLS: Final = 3
 WARMUP_CALLS: Final = 20
+WARMUP_WINDOWS: Final = 12
+WARMUP_TOLERANCE_PCT: Final = 5.0
+REPEATS: Final = 10
+LOAD_DIFFERENCE: Final = 0.05
 RUNNER_CHOOSES: Final = 0
 """``threads`` and ``calls_per_block``: the device's physical cores, and enough calls for a block."""
 
@@ -207,8 +211,12 @@ def duet_plan(policy: Policy, options: AnalyzeOptions) -> DuetPlan:
         gates={gate.metric: gate.margin_pct for gate in policy.latency.gates},
         blocks=BLOCKS,
         calls_per_block=RUNNER_CHOOSES if options.runs is None else options.runs,
+        repeats=REPEATS,
+        load_difference=LOAD_DIFFERENCE,
         settle_calls=SETTLE_CALLS,
         warmup_calls=WARMUP_CALLS if options.warmup is None else options.warmup,
+        warmup_windows=WARMUP_WINDOWS,
+        warmup_tolerance_pct=WARMUP_TOLERANCE_PCT,
     )
 
 

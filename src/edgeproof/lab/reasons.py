@@ -30,7 +30,7 @@ def details(names: Iterable[str], comparison: Comparison, guard: GuardAnalysis |
         said.append(agreement_words(comparison.agreement))
     if "shape" in asked and not comparison.shape_match:
         said.append("baseline and candidate were fed different shapes")
-    if asked & {"latency", "system", "shape"}:
+    if asked & {"latency", "stability", "noise", "system", "shape"}:
         said += comparison.notes
     return tuple(said)
 

@@ -6,10 +6,14 @@ environment) is the runner's word.
 
 from __future__ import annotations
 
+from typing import get_args
+
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.results import RuntimeResult
-from edgeproof.contract.samples import RawQuality, RawSamples, SideQuality, SideSamples
+from edgeproof.contract.samples import PairSamples, RawQuality, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, Measurement, RuntimeConfig
+from edgeproof.domain.contamination import CONTENDED, FLAGS, alike
 from edgeproof.domain.measurement import (
     NOT_FINITE,
     accuracy_metrics,
@@ -19,6 +23,7 @@ from edgeproof.domain.measurement import (
     fps,
     summarise,
 )
+from edgeproof.domain.warmup import finished, settled, window_calls
 
 
 def check_results(measured: Measurement, samples: RawSamples, quality: RawQuality) -> None:
@@ -27,6 +32,11 @@ def check_results(measured: Measurement, samples: RawSamples, quality: RawQualit
     _demand(len(samples.pairs) in plan.looks, f"{len(samples.pairs)} pairs are not a planned look")
     _demand([pair.index for pair in samples.pairs] == list(range(len(samples.pairs))), "pairs are missing")
     _check_protocol(plan, samples)
+    _demand(
+        set(measured.noise.floor_pct) <= set(get_args(LatencyMetric))
+        and all(floor >= 0 for floor in measured.noise.floor_pct.values()),
+        "the noise floor is impossible",
+    )
     _check_quality(measured.config, quality)
     baseline = tuple(pair.baseline for pair in samples.pairs)
     candidate = tuple(pair.candidate for pair in samples.pairs)
@@ -38,16 +48,59 @@ def check_results(measured: Measurement, samples: RawSamples, quality: RawQualit
 
 
 def _check_protocol(plan: DuetPlan, samples: RawSamples) -> None:
-    """Every planned block of every process is there, with equally many calls, and no time is impossible."""
+    """Every planned call of every process is there, blocks are equally long, and no time is impossible."""
     sides = [side for pair in samples.pairs for side in (pair.baseline, pair.candidate)]
-    _demand(all(len(side.blocks) == plan.blocks for side in sides), "the samples lack planned blocks")
-    _demand(all(len(side.warmup_ns) == plan.warmup_calls for side in sides), "warm-up calls are missing")
+    for pair in samples.pairs:
+        _check_rounds(plan, pair)
+    for side in sides:
+        _check_warmup(plan, side)
     blocks = [block for side in sides for block in side.blocks]
     _demand(all(len(block.settle_ns) == plan.settle_calls for block in blocks), "settling calls are missing")
     calls = {len(block.samples_ns) for block in blocks}
     _demand(len(calls) == 1, "the blocks have different numbers of calls")
     _demand(plan.calls_per_block in (0, *calls), "the blocks have another number of calls than planned")
     _demand(all(min(block.samples_ns, default=1) > 0 for block in blocks), "a call took no time")
+
+
+def _check_rounds(plan: DuetPlan, pair: PairSamples) -> None:
+    """The planned number of clean blocks on each side, or every repeat spent; what was dropped had a cause.
+
+    Clean blocks match in order of time: those of one round bore the same load.
+    """
+    clean = [[block for block in side.blocks if not block.flags] for side in (pair.baseline, pair.candidate)]
+    counts = tuple(map(len, clean))
+    played, most = len(pair.baseline.blocks) + len(pair.candidate.blocks), 2 * plan.blocks + plan.repeats
+    _demand(played <= most and max(counts) <= plan.blocks, "more blocks were played than planned")
+    # A whole round is repeated with two blocks, so that one may be left over.
+    whole = counts == (plan.blocks, plan.blocks) or (played >= most - 1 and len(set(counts)) == 1)
+    _demand(whole, "the samples lack planned blocks")
+    for one, other in zip(*clean, strict=True):
+        _demand(
+            alike(one.wait, other.wait, plan.load_difference),
+            "a block counts although the load differed between the sides",
+        )
+    for block in (*pair.baseline.blocks, *pair.candidate.blocks):
+        _demand(set(block.flags) <= set(FLAGS), "a block has an unknown flag")
+        _demand(
+            CONTENDED not in block.flags or block.wait > plan.load_difference,
+            "a block is said to be contended that hardly waited",
+        )
+
+
+def _check_warmup(plan: DuetPlan, side: SideSamples) -> None:
+    """Warm-up went on, window by window, until it came to rest or to its bound, and says which."""
+    window, tolerance = window_calls(plan.warmup_calls), plan.warmup_tolerance_pct
+    count = len(side.warmup_ns)
+    _demand(
+        count % max(window, 1) == 0 and finished(side.warmup_ns, window, tolerance, plan.warmup_windows),
+        "warm-up calls are missing",
+    )
+    earlier = side.warmup_ns[: count - window]
+    _demand(
+        window == 0 or not finished(earlier, window, tolerance, plan.warmup_windows),
+        "the warm-up went on after its end",
+    )
+    _demand(side.settled == settled(side.warmup_ns, window, tolerance), "the warm-up did not end as it says")
 
 
 def _check_side(

@@ -125,6 +125,7 @@ def measurement_envelope(
             candidate=done.candidate,
             raw_samples=samples,
             raw_quality=quality,
+            noise=done.noise,
             environment_before=done.environment_before,
             environment_after=done.environment_after,
         ),

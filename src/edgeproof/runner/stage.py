@@ -24,7 +24,14 @@ from edgeproof.contract.ids import UtcTime
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
 from edgeproof.contract.runners import FailRequest
-from edgeproof.contract.statements import CacheOrigin, EnvironmentSnapshot, ForgeConfig, RuntimeConfig
+from edgeproof.contract.statements import (
+    CacheOrigin,
+    DuetPlan,
+    EnvironmentSnapshot,
+    ForgeConfig,
+    NoiseFloor,
+    RuntimeConfig,
+)
 
 TASK_FILE: Final = "task.json"
 OUTCOME_FILE: Final = "outcome.json"
@@ -35,12 +42,14 @@ QUALITY_FILE: Final = "quality.json"
 class Task(Wire, frozen=True, kw_only=True):
     """``inputs`` maps a role (``source``, ``calibration``, ``baseline`` …) to a file in the workspace.
 
-    ``build_cache`` is a folder of earlier builds, or None.
+    ``build_cache`` is a folder of earlier builds, or None. ``noise`` are the floors that
+    the runner remembers.
     """
 
     config: ForgeConfig | RuntimeConfig
     inputs: dict[str, str]
     build_cache: str | None
+    noise: tuple[NoiseFloor, ...] = ()
 
 
 class ForgeDone(Wire, frozen=True, kw_only=True, tag="forge"):
@@ -61,6 +70,7 @@ class RuntimeDone(Wire, frozen=True, kw_only=True, tag="runtime"):
 
     baseline: RuntimeResult
     candidate: RuntimeResult
+    noise: NoiseFloor
     environment_before: EnvironmentSnapshot
     environment_after: EnvironmentSnapshot
 
@@ -102,7 +112,7 @@ def _work(task: Task, report: Callable[[Progress], None]) -> Outcome:
     inputs = {role: Path(name).resolve() for role, name in task.inputs.items()}
     if isinstance(task.config, ForgeConfig):
         return _forge(task.config, inputs, task.build_cache, report)
-    return asyncio.run(_measure(task.config, inputs, report))
+    return asyncio.run(_measure(task.config, inputs, task.noise, report))
 
 
 def _forge(
@@ -132,11 +142,16 @@ def _forge(
 
 
 async def _measure(
-    config: RuntimeConfig, inputs: dict[str, Path], report: Callable[[Progress], None]
+    config: RuntimeConfig,
+    inputs: dict[str, Path],
+    remembered: tuple[NoiseFloor, ...],
+    report: Callable[[Progress], None],
 ) -> Outcome:
     from edgeproof.lab.looks import decided
+    from edgeproof.lab.noise import noise_floor
     from edgeproof.runtime.duet import RuntimeInputs, measure
 
+    known = usable_floors(remembered, config.plan)
     done = await measure(
         config,
         RuntimeInputs(
@@ -144,16 +159,36 @@ async def _measure(
         ),
         Path.cwd(),
         enough=lambda pairs: decided(pairs, config.plan),
+        noise_known=known.__contains__,
         on_progress=report,
+    )
+    noise = known.get(done.conditions) or NoiseFloor(
+        conditions=done.conditions,
+        pairs=len(done.twins),
+        floor_pct=noise_floor(done.twins),
+        measured_at=done.environment_after.at,
     )
     Path(SAMPLES_FILE).write_bytes(canonical(done.samples))
     Path(QUALITY_FILE).write_bytes(canonical(done.quality))
     return RuntimeDone(
         baseline=done.baseline,
         candidate=done.candidate,
+        noise=noise,
         environment_before=done.environment_before,
         environment_after=done.environment_after,
     )
+
+
+def usable_floors(remembered: tuple[NoiseFloor, ...], plan: DuetPlan) -> dict[str, NoiseFloor]:
+    """By conditions, the floors that need no new look.
+
+    One above a margin does: the device may have been busy when it was measured.
+    """
+    return {
+        one.conditions: one
+        for one in remembered
+        if all(one.floor_pct.get(metric, 0.0) <= margin for metric, margin in plan.gates.items())
+    }
 
 
 def _failed(code: str, message: str, error: StageFailed) -> StageError:

@@ -18,6 +18,7 @@ from edgeproof.runner.build_cache import LentBuilds
 from edgeproof.runner.handover import left_document, left_file
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.inputs import Fetch, InputCache, file_digest
+from edgeproof.runner.noise import RememberedNoise
 from edgeproof.runner.stage import QUALITY_FILE, SAMPLES_FILE, ForgeDone, RuntimeDone, Task
 from edgeproof.runner.supervisor import run_stage
 
@@ -51,8 +52,9 @@ async def do_work(
     lent = (
         await asyncio.to_thread(builds.lend, config, workspace) if isinstance(config, ForgeConfig) else None
     )
+    noise = RememberedNoise(home)
     outcome = await run_stage(
-        Task(config=config, inputs=names, build_cache=lent),
+        Task(config=config, inputs=names, build_cache=lent, noise=noise.read()),
         workspace,
         hide=home.hidden,
         level=attestor.isolation,
@@ -62,7 +64,9 @@ async def do_work(
     if isinstance(config, ForgeConfig) and isinstance(outcome, ForgeDone):
         return await asyncio.to_thread(_built, attestor, config, outcome, workspace, builds)
     if isinstance(config, RuntimeConfig) and isinstance(outcome, RuntimeDone):
-        return await asyncio.to_thread(_measured, attestor, config, outcome, workspace)
+        product = await asyncio.to_thread(_measured, attestor, config, outcome, workspace)
+        noise.remember(outcome.noise)
+        return product
     raise StageFailed("result_invalid", "the stage answered for another stage", fault="backend")
 
 

@@ -1,4 +1,4 @@
-"""What the operating system counts: processor time, throttling, swapping, peak memory.
+"""What the operating system counts: processor time, waits, throttling, frequency limits, swapping, memory.
 
 Standard library only: measured processes import it too. On systems without ``/proc`` and ``/sys`` the
 counters stand still, so that nothing is flagged and the load reads 0.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Counters(NamedTuple):
-    """Since boot: busy processor time of the machine (ns, 10 ms steps), throttle events, swapped pages."""
+    """Since boot: busy processor time of the machine (ns, 10 ms steps), throttle events, swapped pages.
+
+    ``frequency_limits`` are the highest frequencies that each processor is allowed just now, kHz.
+    """
 
     busy_ns: int
     throttles: int | None
     swapped_pages: int
+    frequency_limits: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -58,8 +63,43 @@ def swapped_pages(vmstat: str) -> int:
     return sum(int(line[1]) for line in lines if line[:1] in (["pswpin"], ["pswpout"]))
 
 
+@functools.cache
+def _limit_files() -> tuple[str, ...]:
+    return tuple(sorted(map(str, Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_max_freq"))))
+
+
 def read() -> Counters:
-    return Counters(busy_ns(_text("/proc/stat")), throttle_count(), swapped_pages(_text("/proc/vmstat")))
+    return Counters(
+        busy_ns(_text("/proc/stat")),
+        throttle_count(),
+        swapped_pages(_text("/proc/vmstat")),
+        tuple(map(_text, _limit_files())),
+    )
+
+
+def queued_ns() -> Mapping[str, int]:
+    """Per thread of this process, the time it ever stood ready in a run queue (``/proc/…/schedstat``).
+
+    Nanoseconds, exact, and of this process alone, where ``/proc/stat`` counts the machine in steps of 10 ms.
+    Empty where the kernel does not count it.
+    """
+    try:
+        threads = [thread.name for thread in Path("/proc/self/task").iterdir()]
+    except OSError:
+        return {}
+    found = {thread: _text(f"/proc/self/task/{thread}/schedstat").split() for thread in threads}
+    return {thread: int(fields[1]) for thread, fields in found.items() if len(fields) == 3}
+
+
+def wait(before: Mapping[str, int], after: Mapping[str, int], *, wall_ns: int) -> float:
+    """The largest share (0 to 1) of the time between two readings that one thread stood in a run queue.
+
+    The largest and not the mean: a call ends when its slowest thread does.
+    """
+    if wall_ns <= 0:
+        return 0.0
+    longest = max((queued - before.get(thread, 0) for thread, queued in after.items()), default=0)
+    return float(f"{min(max(longest / wall_ns, 0.0), 1.0):.6g}")
 
 
 def other_load(before: Counters, after: Counters, *, own_ns: int, wall_ns: int, processors: int) -> float:
@@ -77,6 +117,8 @@ def flags(before: Counters, after: Counters) -> tuple[str, ...]:
         found.append("throttled")
     if before.swapped_pages != after.swapped_pages:
         found.append("swapped")
+    if before.frequency_limits != after.frequency_limits:
+        found.append("frequency")
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ inputs, isolation and time limits (the runner's), judging (the lab's).
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,12 +38,18 @@ class RuntimeInputs:
 
 @dataclass(frozen=True)
 class DuetOutcome:
-    """What a measurement statement is made of; the two raw documents travel as artifacts."""
+    """What a measurement statement is made of; the two raw documents travel as artifacts.
+
+    ``twins`` are pairs of the baseline against itself, for the noise floor under ``conditions`` (a digest);
+    none where it was known.
+    """
 
     baseline: RuntimeResult
     candidate: RuntimeResult
     samples: RawSamples
     quality: RawQuality
+    twins: tuple[PairSamples, ...]
+    conditions: str
     environment_before: EnvironmentSnapshot
     environment_after: EnvironmentSnapshot
 
@@ -61,8 +68,12 @@ async def measure(
     *,
     enough: Callable[[Sequence[PairSamples]], bool],
     on_progress: Callable[[Progress], None],
+    noise_known: Callable[[str], bool] = lambda _conditions: True,
 ) -> DuetOutcome:
     """Run the plan of ``config``; ``enough`` is asked at each planned look, ``workspace`` is ours.
+
+    Where ``noise_known`` says that the noise floor under these conditions is not, the baseline is then
+    played against itself, up to the first planned look.
 
     Raises ``StageFailed``: ``backend_missing``, ``unsupported_opset``, ``unsupported_operator``,
     ``model_invalid``, ``model_not_onnx``, ``shape_mismatch``, ``dynamic_dimension``, ``dataset_invalid``,
@@ -94,6 +105,10 @@ async def measure(
             seed=_seed(config),
         )
         played = await pairs.play(stage, enough=enough, on_progress=on_progress)
+        conditions = environment.conditions(config.backend, config.target, threads, backend.versions())
+        twins: tuple[PairSamples, ...] = ()
+        if not noise_known(conditions):
+            twins = await _twins(stage, config, played, on_progress)
         after = environment.snapshot(backend.versions())
     facts = result.Facts(
         config=config,
@@ -110,9 +125,29 @@ async def measure(
         candidate=result.build(facts, "candidate", inputs.candidate),
         samples=RawSamples(schema_version="edgeproof-samples-v1", unit="ns", pairs=played),
         quality=assessed.quality,
+        twins=twins,
+        conditions=conditions,
         environment_before=before,
         environment_after=after,
     )
+
+
+async def _twins(
+    stage: pairs.Stage,
+    config: RuntimeConfig,
+    played: tuple[PairSamples, ...],
+    on_progress: Callable[[Progress], None],
+) -> tuple[PairSamples, ...]:
+    """Pairs of the baseline against itself; the duet's own, where both sides are one artifact."""
+    if config.baseline.artifact == config.candidate.artifact:
+        return played
+
+    def report(progress: Progress) -> None:
+        on_progress(msgspec.structs.replace(progress, message="measuring the noise floor"))
+
+    itself = dict.fromkeys(stage.artifacts, stage.artifacts["baseline"])
+    twin = dataclasses.replace(stage, artifacts=itself)
+    return await pairs.play(twin, enough=lambda _: True, on_progress=report)
 
 
 async def _assess(

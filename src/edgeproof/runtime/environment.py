@@ -11,7 +11,7 @@ from typing import Final
 
 import psutil
 
-from edgeproof.contract.canonical import round6
+from edgeproof.contract.canonical import digest_of, round6
 from edgeproof.contract.results import SystemInfo
 from edgeproof.contract.statements import EnvironmentSnapshot
 from edgeproof.runtime import counters
@@ -79,6 +79,21 @@ def system_info() -> SystemInfo:
         cpu_model=cpu_model(),
         cpu_count_logical=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def conditions(backend: str, target: str, threads: int, versions: Mapping[str, str]) -> str:
+    """SHA-256 over what the device's noise depends on: a floor holds under the conditions it was found in."""
+    return digest_of(
+        {
+            "backend": backend,
+            "target": target,
+            "threads": threads,
+            "versions": {**versions, "python": platform.python_version(), "kernel": platform.release()},
+            "processor": cpu_model(),
+            "processors": allowed_processors(),
+            "governor": _governor(),
+        }
     )
 
 

@@ -1,9 +1,9 @@
 """The pairs of a duet (DESIGN 14): baseline and candidate in fresh processes, interleaved, one at a time.
 
-A pair: both interpreters start together; then each side alone loads, infers once and warms up; then
-blocks alternate A B, B A, A B, … so that a drift falls on both. Whoever is not measured is stopped.
-Which side is A is drawn once for every two pairs and swapped within them. Nothing starts or ends while
-a block is measured. Judging the samples is the lab's.
+A pair: both interpreters start together; then each side alone loads, infers once and warms up until its
+calls come to rest; then blocks alternate A B, B A, A B, … so that a drift falls on both. Whoever is not
+measured is stopped. Which side is A is drawn once for every two pairs and swapped within them. Nothing
+starts or ends while a block is measured. Which blocks are played again is ``rounds``'; judging is the lab's.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.samples import Block, PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
+from edgeproof.domain.warmup import window_calls
 from edgeproof.runtime.child import Child, children
+from edgeproof.runtime.rounds import SIDES, Measured, Side, play_rounds
 
-Side = Literal["baseline", "candidate"]
-SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
 MODULE: Final = "edgeproof.runtime.process"
 BLOCK_NS: Final = 40_000_000
 FEWEST_CALLS: Final = 5
@@ -35,15 +35,7 @@ class Loaded(msgspec.Struct, frozen=True):
     load_ns: int
     first_ns: int
     warmup_ns: tuple[int, ...]
-
-
-class Measured(msgspec.Struct, frozen=True):
-    started_ns: int
-    settle_ns: tuple[int, ...]
-    samples_ns: tuple[int, ...]
-    load: float
-    flags: tuple[str, ...]
-    peak_rss_bytes: int
+    settled: bool
 
 
 @dataclass(frozen=True)
@@ -63,14 +55,6 @@ def first_side(index: int, seed: int) -> Side:
     """Who begins pair ``index``: drawn for each two pairs, swapped within them."""
     drawn = random.Random(f"{seed}:{index // 2}").randrange(2)
     return SIDES[drawn ^ (index % 2)]
-
-
-def block_order(first: Side, blocks: int) -> list[Side]:
-    """A B B A A B B A …: ``blocks`` of each side."""
-    second = SIDES[1 - SIDES.index(first)]
-    return [
-        side for number in range(blocks) for side in ((first, second) if number % 2 == 0 else (second, first))
-    ]
 
 
 def calls_for(loaded: Sequence[Loaded]) -> int:
@@ -118,25 +102,27 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
         await asyncio.gather(*(child.ready() for child in running))
         for child in running:
             child.stop()
-        turns = block_order(first, stage.plan.blocks)
-        loaded = {side: await _load(stage, side, sides[side]) for side in turns[:2]}
+        order = (first, SIDES[1 - SIDES.index(first)])
+        loaded = {side: await _load(stage, side, sides[side]) for side in order}
         if not rhythm.calls:
             rhythm.calls = calls_for(list(loaded.values()))
-        measured: dict[Side, list[Measured]] = {side: [] for side in SIDES}
-        for side in turns:
+
+        async def run(side: Side) -> Measured:
             child = sides[side]
             child.resume()
             block = await child.ask("block", Measured, settle=stage.plan.settle_calls, calls=rhythm.calls)
             child.stop()
-            measured[side].append(block)
             if rhythm.origin_ns is None:
                 rhythm.origin_ns = block.started_ns
+            return block
+
+        measured = await play_rounds(first, stage.plan, run)
     origin = rhythm.origin_ns or 0
     return PairSamples(
         index=index,
         first=first,
-        baseline=_side(loaded["baseline"], measured["baseline"], origin),
-        candidate=_side(loaded["candidate"], measured["candidate"], origin),
+        baseline=side_samples(loaded["baseline"], measured["baseline"], origin),
+        candidate=side_samples(loaded["candidate"], measured["candidate"], origin),
     )
 
 
@@ -148,23 +134,27 @@ async def _load(stage: Stage, side: Side, child: Child) -> Loaded:
         artifact=str(stage.artifacts[side]),
         threads=stage.threads,
         feeds=dict(stage.feeds),
-        warmup=stage.plan.warmup_calls,
+        window=window_calls(stage.plan.warmup_calls),
+        most_windows=stage.plan.warmup_windows,
+        tolerance_pct=stage.plan.warmup_tolerance_pct,
     )
     child.stop()
     return loaded
 
 
-def _side(loaded: Loaded, blocks: Sequence[Measured], origin_ns: int) -> SideSamples:
+def side_samples(loaded: Loaded, blocks: Sequence[Measured], origin_ns: int) -> SideSamples:
     return SideSamples(
         load_ns=loaded.load_ns,
         first_ns=loaded.first_ns,
         warmup_ns=loaded.warmup_ns,
+        settled=loaded.settled,
         blocks=tuple(
             Block(
                 at_ns=block.started_ns - origin_ns,
                 settle_ns=block.settle_ns,
                 samples_ns=block.samples_ns,
                 load=block.load,
+                wait=block.wait,
                 flags=block.flags,
             )
             for block in blocks

@@ -1,7 +1,8 @@
 """The measured process: one model, one side of a pair. ``python -m edgeproof.runtime.process``.
 
-It imports the standard library, NumPy and the engine only. What is timed is the bare ``Bound.call``
-between two readings of ``perf_counter_ns``; outputs are looked at after a block, never within one.
+It imports the standard library, NumPy, the engine and what of ours needs no more than that. What is timed
+is the bare ``Bound.call`` between two readings of ``perf_counter_ns``; outputs are looked at after a block,
+never within one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeproof.domain import warmup
 from edgeproof.runtime import counters
 from edgeproof.runtime.channel import Channel, Handler
 from edgeproof.runtime.port import Backend, Bound, ModelRefused
@@ -48,9 +50,16 @@ class MeasuredModel:
         self._next = 0
 
     def load(
-        self, *, artifact: str, threads: int, feeds: Mapping[str, str], warmup: int
+        self,
+        *,
+        artifact: str,
+        threads: int,
+        feeds: Mapping[str, str],
+        window: int,
+        most_windows: int,
+        tolerance_pct: float,
     ) -> Mapping[str, Any]:
-        """``feeds``: per input, an ``.npy`` file of shape [feeds, *input shape]."""
+        """``feeds``: per input, an ``.npy`` file of shape [feeds, *input shape]; the rest as ``warmup``'s."""
         arrays = {name: np.load(path, allow_pickle=False) for name, path in feeds.items()}
         started = time.perf_counter_ns()
         session = self._backend.load(Path(artifact), threads)
@@ -62,13 +71,23 @@ class MeasuredModel:
         ]
         gc.collect()
         gc.disable()
-        taken = self._run(1 + warmup)
-        return {"load_ns": load_ns, "first_ns": taken[0], "warmup_ns": taken[1:]}
+        first = self._run(1)
+        taken: list[int] = []
+        while not warmup.finished(taken, window, tolerance_pct, most_windows):
+            taken += self._run(window)
+        return {
+            "load_ns": load_ns,
+            "first_ns": first[0],
+            "warmup_ns": taken,
+            "settled": warmup.settled(taken, window, tolerance_pct),
+        }
 
     def block(self, *, settle: int, calls: int) -> Mapping[str, Any]:
-        """``settle`` uncounted calls, then ``calls`` counted ones; ``load`` and ``flags`` cover both."""
+        """``settle`` uncounted calls, then ``calls`` counted ones; load, wait and flags cover both."""
         before, own, started = counters.read(), time.process_time_ns(), time.perf_counter_ns()
+        queued = counters.queued_ns()
         taken = self._run(settle + calls)
+        waited = counters.queued_ns()
         wall, own, after = time.perf_counter_ns() - started, time.process_time_ns() - own, counters.read()
         processors = os.cpu_count() or 1
         return {
@@ -76,6 +95,7 @@ class MeasuredModel:
             "settle_ns": taken[:settle],
             "samples_ns": taken[settle:],
             "load": counters.other_load(before, after, own_ns=own, wall_ns=wall, processors=processors),
+            "wait": counters.wait(queued, waited, wall_ns=wall),
             "flags": counters.flags(before, after),
             "peak_rss_bytes": counters.peak_rss_bytes(),
         }

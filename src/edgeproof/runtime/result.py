@@ -13,7 +13,7 @@ from edgeproof.contract.samples import PairSamples, RawQuality, SideQuality, Sid
 from edgeproof.contract.statements import MeasuredArtifact, RuntimeConfig
 from edgeproof.domain import measurement
 from edgeproof.domain.input_shapes import image_axes
-from edgeproof.runtime.pairs import Side
+from edgeproof.runtime.rounds import Side
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def build(facts: Facts, side: Side, path: Path) -> RuntimeResult:
         latency = measurement.summarise(sides)
     except ValueError as error:
         raise StageFailed(
-            "stage_crashed", f"{side}: every block was throttled or swapped", fault="device", retryable=True
+            "stage_crashed", f"{side}: every block was contaminated", fault="device", retryable=True
         ) from error
     batch, height, width = image_axes(facts.shapes)
     source: Literal["dataset", "random"] = "random" if config.dataset is None else "dataset"

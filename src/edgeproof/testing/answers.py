@@ -29,7 +29,7 @@ from edgeproof.contract.statements import (
     RuntimeConfig,
     resource,
 )
-from edgeproof.testing.evidence import NOW, Scene, _papers, _quality, _result, _samples
+from edgeproof.testing.evidence import NOW, Scene, _noise, _papers, _quality, _result, _samples
 
 _ENVIRONMENT = EnvironmentSnapshot(
     at=NOW,
@@ -134,6 +134,7 @@ def _measurement(config: RuntimeConfig, binding: Binding, runner: SigningKey, sc
             ),
             raw_samples=sha256_hex(raw_samples),
             raw_quality=sha256_hex(raw_quality),
+            noise=_noise(scene),
             environment_before=_ENVIRONMENT,
             environment_after=_ENVIRONMENT,
         ),

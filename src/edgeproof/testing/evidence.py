@@ -57,6 +57,7 @@ from edgeproof.contract.statements import (
     MeasuredArtifact,
     Measurement,
     MeasurementStatement,
+    NoiseFloor,
     RunDetails,
     RunLimits,
     RuntimeConfig,
@@ -70,6 +71,7 @@ from edgeproof.domain.measurement import (
     fps,
     summarise,
 )
+from edgeproof.domain.warmup import window_calls
 from edgeproof.lab.chain import inputs_of
 from edgeproof.lab.policies import default_policy
 
@@ -83,7 +85,9 @@ class Scene:
     """What the invented device would have measured. ``ratio`` is candidate over baseline latency.
 
     ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels).
-    ``jitter`` is the relative spread between process pairs. ``numbers`` is what the results claim their
+    ``jitter`` is the relative spread between process pairs. With ``settled`` False no warm-up came to rest.
+    ``noise_pct`` is the device's noise floor.
+    ``numbers`` is what the results claim their
     numbers to be: to readers they shall look like a device's.
     """
 
@@ -95,6 +99,8 @@ class Scene:
     blocks: int = 2
     calls: int = 5
     jitter: float = 0.003
+    settled: bool = True
+    noise_pct: float = 0.5
     candidate_nonfinite: int = 0
     candidate_precision: Precision = "int8"
     numbers: Literal["measured", "estimated", "simulated"] = "measured"
@@ -263,8 +269,12 @@ class _Maker:
                 gates={gate.metric: gate.margin_pct for gate in policy.latency.gates},
                 blocks=scene.blocks,
                 calls_per_block=scene.calls,
+                repeats=2,
+                load_difference=0.05,
                 settle_calls=1,
                 warmup_calls=1,
+                warmup_windows=12,
+                warmup_tolerance_pct=5.0,
             ),
             min_isolation=policy.min_isolation,
         )
@@ -305,11 +315,21 @@ class _Maker:
                 ),
                 raw_samples=self._keep("samples", canonical(samples)),
                 raw_quality=self._keep("quality", canonical(quality)),
+                noise=_noise(scene),
                 environment_before=environment,
                 environment_after=environment,
             ),
         )
         self._keep("measurement", self._runner.seal(canonical(statement)))
+
+
+def _noise(scene: Scene) -> NoiseFloor:
+    return NoiseFloor(
+        conditions=sha256_hex(b"conditions"),
+        pairs=8,
+        floor_pct={"p50": scene.noise_pct, "p90": scene.noise_pct},
+        measured_at=NOW,
+    )
 
 
 def _papers(config: ForgeConfig, artifact: str) -> tuple[ForgeMetadata, ForgeManifest, WorkerRuntimeSummary]:
@@ -404,6 +424,9 @@ def _papers(config: ForgeConfig, artifact: str) -> tuple[ForgeMetadata, ForgeMan
 def _samples(scene: Scene, plan: DuetPlan) -> RawSamples:
     count = plan.calls_per_block or scene.calls
     draw = random.Random(scene.seed)
+    window = window_calls(plan.warmup_calls)
+    warm = (1_200_000,) * (2 * window)
+    restless = tuple((1 << 30) >> index for index in range(plan.warmup_windows) for _ in range(window))
 
     def side(scale: float) -> SideSamples:
         process = scale * (1 + draw.gauss(0, scene.jitter))
@@ -411,13 +434,19 @@ def _samples(scene: Scene, plan: DuetPlan) -> RawSamples:
         def block(at: int) -> Block:
             calls = tuple(int(1_000_000 * process * (1 + draw.gauss(0, 0.01))) for _ in range(count))
             return Block(
-                at_ns=at, settle_ns=(1_100_000,) * plan.settle_calls, samples_ns=calls, load=0.0, flags=()
+                at_ns=at,
+                settle_ns=(1_100_000,) * plan.settle_calls,
+                samples_ns=calls,
+                load=0.0,
+                wait=0.0,
+                flags=(),
             )
 
         return SideSamples(
             load_ns=20_000_000,
             first_ns=3_000_000,
-            warmup_ns=(1_200_000,) * plan.warmup_calls,
+            warmup_ns=warm if scene.settled else restless,
+            settled=scene.settled,
             blocks=tuple(block(index * 10_000_000) for index in range(plan.blocks)),
             peak_rss_bytes=80 << 20,
         )

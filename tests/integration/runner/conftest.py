@@ -95,8 +95,12 @@ class Scene:
                 gates={"p50": 5.0},
                 blocks=2,
                 calls_per_block=5,
+                repeats=2,
+                load_difference=1.0,
                 settle_calls=1,
                 warmup_calls=1,
+                warmup_windows=12,
+                warmup_tolerance_pct=5.0,
             ),
             min_isolation="none",
         )

@@ -113,7 +113,7 @@ def _artifact(name: str) -> MeasuredArtifact:
 
 @pytest.fixture
 def config() -> RuntimeConfig:
-    """Two pairs of two blocks, on one thread, without a data set."""
+    """Two pairs of two blocks, on one thread, without a data set; no load is too much."""
     return RuntimeConfig(
         backend="onnxruntime",
         target="cpu",
@@ -131,8 +131,12 @@ def config() -> RuntimeConfig:
             gates={"p50": 3.0},
             blocks=2,
             calls_per_block=20,
+            repeats=4,
+            load_difference=1.0,
             settle_calls=3,
             warmup_calls=4,
+            warmup_windows=4,
+            warmup_tolerance_pct=5.0,
         ),
         min_isolation="none",
     )

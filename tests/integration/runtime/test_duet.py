@@ -68,7 +68,7 @@ async def test_measures_as_planned(
         for side in (pair.baseline, pair.candidate):
             assert [len(block.samples_ns) for block in side.blocks] == [20, 20]
             assert [len(block.settle_ns) for block in side.blocks] == [3, 3]
-            assert len(side.warmup_ns) == 4
+            assert len(side.warmup_ns) in (4, 6, 8)
             assert min(side.load_ns, side.first_ns, side.peak_rss_bytes) > 0
         starts = [
             (block.at_ns, name) for name in ("baseline", "candidate") for block in getattr(pair, name).blocks
@@ -132,6 +132,53 @@ async def test_calls_per_block_are_chosen_once_for_both_sides(
     ]
     # A model of microseconds: 40 ms would be thousands of calls.
     assert {len(block.samples_ns) for block in blocks} == {200}
+
+
+async def test_a_warm_up_that_never_settles_is_said(
+    models: Models, config: RuntimeConfig, workspace: Path
+) -> None:
+    """One window has none to agree with."""
+    plan = msgspec.structs.replace(config.plan, warmup_windows=1)
+    outcome = await measure(
+        msgspec.structs.replace(config, plan=plan),
+        RuntimeInputs(models["linear"], models["other"], None),
+        workspace,
+        enough=never,
+        on_progress=ignore,
+    )
+    sides = [side for pair in outcome.samples.pairs for side in (pair.baseline, pair.candidate)]
+    assert {(len(side.warmup_ns), side.settled) for side in sides} == {(2, False)}
+
+
+async def test_an_unknown_noise_floor_is_measured_on_the_baseline(
+    models: Models, config: RuntimeConfig, workspace: Path
+) -> None:
+    inputs = RuntimeInputs(models["linear"], models["other"], None)
+    plan = msgspec.structs.replace(config.plan, looks=(1, 2))
+    asked: list[str] = []
+    messages: list[str | None] = []
+
+    async def play(known: bool) -> DuetOutcome:
+        def noise_known(conditions: str) -> bool:
+            asked.append(conditions)
+            return known
+
+        return await measure(
+            msgspec.structs.replace(config, plan=plan),
+            inputs,
+            workspace,
+            enough=never,
+            noise_known=noise_known,
+            on_progress=lambda progress: messages.append(progress.message),
+        )
+
+    unknown = await play(known=False)
+    assert (len(unknown.samples.pairs), len(unknown.twins)) == (2, 1)
+    assert messages[-1] == "measuring the noise floor"
+    known = await play(known=True)
+    assert (len(known.samples.pairs), known.twins) == (2, ())
+    assert asked == [unknown.conditions, known.conditions]
+    assert unknown.conditions == known.conditions
 
 
 async def test_a_batch_is_split_into_samples(

@@ -18,6 +18,8 @@ SCALES: dict[str, tuple[str, ...]] = {
     "agreement": ("agrees", "disagrees"),
     "shape": ("match", "mismatch"),
     "system": ("match", "mismatch"),
+    "stability": ("stable", "unstable"),
+    "noise": ("supported", "too_tight"),
     "measurement": ("measured", "simulated"),
 }
 TWINS = {
@@ -48,7 +50,7 @@ ALL = [(fact, decided(fact)) for fact in facts()]
 
 
 def test_every_combination_meets_a_rule() -> None:
-    assert len(ALL) == 5 * 4 * 5 * 3 * 2 * 2 * 2 * 3
+    assert len(ALL) == 5 * 4 * 5 * 3 * 2 * 2 * 2 * 2 * 2 * 3
     assert all(fired(default_policy().rules, fact)[0].id != "no_rule_unknown" for fact, _ in ALL)
 
 
@@ -78,6 +80,7 @@ def test_deployable_takes_every_fact_in_favour() -> None:
             assert fact["latency"] in ("improved", "no_regression")
             assert fact["accuracy"] in ("improved", "no_regression")
             assert (fact["shape"], fact["system"], fact["measurement"]) == ("match", "match", "measured")
+            assert (fact["stability"], fact["noise"]) == ("stable", "supported")
             assert fact["overall"] in ("improvement", "tradeoff_faster")
 
 

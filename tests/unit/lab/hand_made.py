@@ -8,8 +8,9 @@ def side(*blocks: tuple[int, ...], flags: tuple[tuple[str, ...], ...] = ()) -> S
         load_ns=1,
         first_ns=1,
         warmup_ns=(),
+        settled=True,
         blocks=tuple(
-            Block(at_ns=0, settle_ns=(), samples_ns=samples, load=0.0, flags=marks)
+            Block(at_ns=0, settle_ns=(), samples_ns=samples, load=0.0, wait=0.0, flags=marks)
             for samples, marks in zip(blocks, flags or ((),) * len(blocks), strict=True)
         ),
         peak_rss_bytes=1,

@@ -20,6 +20,9 @@ def dossier_of(scene: Scene) -> Dossier:
     return assemble(made.documents, made.evidence, made.control_plane.public)
 
 
+PAIRS = dossier_of(GOOD).samples.pairs
+
+
 def compared(
     scene: Scene = GOOD,
     candidate: RuntimeResult | None = None,
@@ -33,6 +36,7 @@ def compared(
         pairs or dossier.samples.pairs,
         dossier.quality,
         dossier.policy,
+        measured.noise,
     )
 
 
@@ -108,6 +112,36 @@ def test_pairs_without_a_usable_block_are_left_out_and_said() -> None:
 
     last = msgspec.structs.replace(pairs[-1], candidate=flagged(pairs[-1].candidate))
     told = compared(pairs=(*pairs[:-1], last))
-    assert told.notes == ("1 of 8 process pairs had no usable block and are left out",)
+    assert told.notes == (
+        "1 of 8 process pairs had no usable block and are left out",
+        "2 of 32 blocks were contaminated: kept in the raw data, not in the estimate",
+    )
+    assert told.contaminated == 2
     assert told.latency[0].verdict == "inconclusive" and told.latency[0].ratio_low is None
     assert told.overall == "inconclusive"
+
+
+def test_a_background_load_is_told_with_its_size() -> None:
+    def loaded(side: SideSamples) -> SideSamples:
+        blocks = tuple(msgspec.structs.replace(block, wait=0.25) for block in side.blocks)
+        return msgspec.structs.replace(side, blocks=blocks)
+
+    quiet = compared(pairs=PAIRS)
+    pairs = tuple(
+        msgspec.structs.replace(pair, baseline=loaded(pair.baseline), candidate=loaded(pair.candidate))
+        for pair in PAIRS
+    )
+    told = compared(pairs=pairs)
+    assert (quiet.background, quiet.notes, told.background) == (0.0, (), 0.25)
+    assert told.notes == ("background load on both sides: blocks waited 25 % of their time for a processor",)
+    assert told.latency == quiet.latency
+
+
+def test_a_pair_that_never_settled_is_named_and_counts() -> None:
+    restless = msgspec.structs.replace(
+        PAIRS[3], candidate=msgspec.structs.replace(PAIRS[3].candidate, settled=False)
+    )
+    told = compared(pairs=(*PAIRS[:3], restless, *PAIRS[4:]))
+    assert told.unstable_pairs == (3,)
+    assert told.notes == ("the warm-up of process pair 3 never came to rest",)
+    assert told.latency == compared(pairs=PAIRS).latency

@@ -17,8 +17,12 @@ PLAN = DuetPlan(
     gates={"p50": 3.0, "p90": 5.0},
     blocks=2,
     calls_per_block=3,
+    repeats=2,
+    load_difference=0.05,
     settle_calls=0,
     warmup_calls=0,
+    warmup_windows=12,
+    warmup_tolerance_pct=5.0,
 )
 EACH = split_confidence(0.95, 3, 2)
 

@@ -46,6 +46,8 @@ def dossier_of(scene: Scene) -> Dossier:
         ),
         (replace(GOOD, images=100), "review_required", "accuracy_inconclusive_review"),
         (replace(GOOD, accuracy=None), "deployable_with_note", "accuracy_unmeasured_note"),
+        (replace(GOOD, settled=False), "review_required", "warmup_unstable_review"),
+        (replace(GOOD, noise_pct=3.5), "review_required", "noise_floor_review"),
         (replace(GOOD, numbers="simulated"), "review_required", "not_measured_review"),
     ],
 )
@@ -82,7 +84,7 @@ def test_the_statement_names_the_candidate_and_all_evidence() -> None:
     decision = predicate.deployment_decision
     assert decision.basis == "signed"
     assert (decision.policy_version, decision.policy_digest) == (
-        "edgeproof-default-v1",
+        "edgeproof-default-v2",
         dossier.policy_digest,
     )
 
@@ -122,4 +124,4 @@ def test_another_policy_decides_otherwise_from_the_same_measurement() -> None:
     scene = replace(GOOD, policy=msgspec.structs.replace(policy, name="only-errors", rules=lenient))
     told = judge(dossier_of(scene), with_guard=True).predicate.deployment_decision
     assert (told.decision, told.triggered_rules) == ("unknown", ("no_rule_unknown",))
-    assert told.policy_version == "only-errors-v1"
+    assert told.policy_version == "only-errors-v2"

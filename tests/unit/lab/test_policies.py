@@ -14,8 +14,8 @@ TEXT = (resources.files("edgeproof.lab.policies") / "edgeproof-default.toml").re
 def test_the_default_policy_is_pinned() -> None:
     """A change of the default policy is a change of what users trust: raise ``version`` with it."""
     policy = default_policy()
-    assert (policy.name, policy.version) == ("edgeproof-default", 1)
-    assert digest_of(policy) == "91fb5475535e7aff6a6e75a09aff281ef70fdbdc3e48d385dc08b77131800508"
+    assert (policy.name, policy.version) == ("edgeproof-default", 2)
+    assert digest_of(policy) == "b89553a2f9e8b8a79569e3b3d43fbb27775613cc86ca552405174a31e1cc8277"
 
 
 def test_the_default_gates() -> None:
@@ -37,7 +37,7 @@ def test_the_default_gates() -> None:
         ("margin_pct = 3.0", "margin_pct = nan", "$.latency.gates[0].margin_pct", "> 0"),
         ("min_cosine = 0.99", "min_cosine = inf", "$.agreement.min_cosine", "<= 1"),
         ("[accuracy]", "[accuracy]\ncolour = 1", "$.accuracy", "unknown field `colour`"),
-        ("version = 1\n", "", "$", "missing required field `version`"),
+        ("version = 2\n", "", "$", "missing required field `version`"),
         ("looks = [8, 12, 16]", "looks = [12, 8]", "$.latency.looks", "must increase"),
         ("looks = [8, 12, 16]", "looks = [4]", "$.latency.looks[0]", ">= 8"),
         ('metric = "p90"', 'metric = "p50"', "$.latency.gates", "two gates"),

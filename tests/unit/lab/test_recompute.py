@@ -7,7 +7,7 @@ import pytest
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import RuntimeResult
-from edgeproof.contract.samples import Block, RawSamples, SideQuality
+from edgeproof.contract.samples import Block, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import Measurement
 from edgeproof.domain.measurement import compare_key
 from edgeproof.lab.dossier import assemble
@@ -99,21 +99,94 @@ def test_the_protocol_was_followed() -> None:
     assert words(samples=replace(SAMPLES, pairs=(shorter, *pairs[1:]))) == "warm-up calls are missing"
 
 
+def with_blocks(baseline: tuple[Block, ...], candidate: tuple[Block, ...]) -> RawSamples:
+    pair = SAMPLES.pairs[0]
+    sides = {"baseline": baseline, "candidate": candidate}
+    changed = {name: replace(getattr(pair, name), blocks=blocks) for name, blocks in sides.items()}
+    return replace(SAMPLES, pairs=(replace(pair, **changed), *SAMPLES.pairs[1:]))
+
+
+BASELINE, CANDIDATE = SAMPLES.pairs[0].baseline.blocks, SAMPLES.pairs[0].candidate.blocks
+CONTENDED = replace(CANDIDATE[0], wait=0.5, flags=("contended",))
+
+
+def test_repeated_blocks_are_kept_beside_the_clean_ones() -> None:
+    check_results(MEASURED, with_blocks(BASELINE, (CONTENDED, *CANDIDATE)), QUALITY)
+    check_results(
+        MEASURED, with_blocks(BASELINE, (CANDIDATE[0], CONTENDED, CONTENDED, CANDIDATE[1])), QUALITY
+    )
+
+
+def test_blocks_are_missing_only_where_the_repeats_were_spent() -> None:
+    """The plan of these samples: two blocks, two repeats."""
+    unmatched = replace(BASELINE[1], flags=("unmatched",))
+    spent = with_blocks((BASELINE[0], unmatched), (CANDIDATE[0], *(CONTENDED,) * 3))
+    assert words(samples=spent) == "the baseline's latency summary is not that of the raw data"
+    early = with_blocks((BASELINE[0], unmatched), (CANDIDATE[0], CONTENDED))
+    assert words(samples=early) == "the samples lack planned blocks"
+    one_sided = with_blocks(BASELINE, (CANDIDATE[0], *(CONTENDED,) * 3))
+    assert words(samples=one_sided) == "the samples lack planned blocks"
+    endless = with_blocks(BASELINE, (*(CONTENDED,) * 3, *CANDIDATE))
+    assert words(samples=endless) == "more blocks were played than planned"
+    surplus = with_blocks((*BASELINE, BASELINE[0]), (*CANDIDATE, CANDIDATE[0]))
+    assert words(samples=surplus) == "more blocks were played than planned"
+
+
+def test_what_counts_and_what_does_not_follows_from_the_load() -> None:
+    assert words(samples=first_block(wait=0.5)) == (
+        "a block counts although the load differed between the sides"
+    )
+    quiet = replace(CONTENDED, wait=0.01)
+    assert words(samples=with_blocks(BASELINE, (quiet, *CANDIDATE))) == (
+        "a block is said to be contended that hardly waited"
+    )
+    odd = replace(CONTENDED, flags=("slow",))
+    assert words(samples=with_blocks(BASELINE, (odd, *CANDIDATE))) == "a block has an unknown flag"
+
+
+def warmed_up(*taken_ns: int, settled: bool) -> RawSamples:
+    """The plan of these samples: windows of one call, 12 at most, 5 %."""
+    pair = SAMPLES.pairs[0]
+    side = replace(pair.candidate, warmup_ns=taken_ns, settled=settled)
+    return replace(SAMPLES, pairs=(replace(pair, candidate=side), *SAMPLES.pairs[1:]))
+
+
+def test_the_warm_up_ended_as_the_rule_says() -> None:
+    falling = tuple(2**power for power in range(20, 8, -1))
+    check_results(MEASURED, warmed_up(200, 102, 100, settled=True), QUALITY)
+    check_results(MEASURED, warmed_up(*falling, settled=False), QUALITY)
+    assert words(samples=warmed_up(200, 100, settled=False)) == "warm-up calls are missing"
+    assert words(samples=warmed_up(100, 100, 100, settled=True)) == "the warm-up went on after its end"
+    assert words(samples=warmed_up(*falling, settled=True)) == "the warm-up did not end as it says"
+
+
 def test_a_flagged_block_does_not_count_but_is_not_left_out() -> None:
-    assert words(samples=first_block(flags=("throttled",))) == (
+    flagged = replace(CANDIDATE[1], flags=("throttled",))
+    other = replace(CANDIDATE[1], samples_ns=(1, 1, 1))
+    assert words(samples=with_blocks(BASELINE, (CANDIDATE[0], flagged, other))) == (
         "the candidate's latency summary is not that of the raw data"
     )
+    assert words(samples=first_block(flags=("throttled",))) == "the samples lack planned blocks"
 
 
 def test_a_side_with_every_block_flagged_has_no_samples() -> None:
     def flagged(block: Block) -> Block:
-        return replace(block, flags=("swapping",))
+        return replace(block, flags=("swapped",))
+
+    def all_flagged(side: SideSamples) -> SideSamples:
+        return replace(side, blocks=(*map(flagged, side.blocks), flagged(side.blocks[0])))
 
     pairs = tuple(
-        replace(pair, candidate=replace(pair.candidate, blocks=tuple(map(flagged, pair.candidate.blocks))))
+        replace(pair, baseline=all_flagged(pair.baseline), candidate=all_flagged(pair.candidate))
         for pair in SAMPLES.pairs
     )
-    assert words(samples=replace(SAMPLES, pairs=pairs)) == "the candidate has no counted samples"
+    assert words(samples=replace(SAMPLES, pairs=pairs)) == "the baseline has no counted samples"
+
+
+@pytest.mark.parametrize("floors", [{"p50": -1.0}, {"p98": 1.0}])
+def test_a_noise_floor_is_a_positive_figure_of_a_gate(floors: dict[str, float]) -> None:
+    measured = replace(MEASURED, noise=replace(MEASURED.noise, floor_pct=floors))
+    assert words(measured) == "the noise floor is impossible"
 
 
 @pytest.mark.parametrize(

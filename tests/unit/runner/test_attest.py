@@ -73,6 +73,7 @@ def a_measurement() -> tuple[Attestor, RuntimeConfig, RuntimeDone]:
     done = RuntimeDone(
         baseline=measured.baseline,
         candidate=measured.candidate,
+        noise=measured.noise,
         environment_before=measured.environment_before,
         environment_after=measured.environment_after,
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from edgeproof.runtime.counters import Counters, busy_ns, flags, other_load, swapped_pages
+from edgeproof.runtime.counters import Counters, busy_ns, flags, other_load, queued_ns, swapped_pages, wait
 
 MS = 1_000_000
 
@@ -24,6 +24,21 @@ def test_flags() -> None:
     assert flags(Counters(0, 3, 7), Counters(9, 3, 7)) == ()
     assert flags(Counters(0, 3, 7), Counters(9, 4, 7)) == ("throttled",)
     assert flags(Counters(0, None, 7), Counters(9, None, 8)) == ("swapped",)
+    assert flags(Counters(0, 1, 7, ("2000000",)), Counters(9, 1, 7, ("1400000",))) == ("frequency",)
+
+
+def test_wait_is_that_of_the_slowest_thread() -> None:
+    before, after = {"1": 5 * MS, "2": 0}, {"1": 6 * MS, "2": 4 * MS, "3": 2 * MS}
+    assert wait(before, after, wall_ns=16 * MS) == 0.25
+    assert wait(before, after, wall_ns=3 * MS) == 1.0
+    assert wait({}, {}, wall_ns=MS) == 0.0
+    assert wait(before, after, wall_ns=0) == 0.0
+
+
+def test_every_thread_of_this_process_is_counted() -> None:
+    queued = queued_ns()
+    assert str(os.getpid()) in queued
+    assert min(queued.values()) >= 0
 
 
 def test_swapping_counts_both_ways() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from edgeproof.runtime.pairs import FEWEST_CALLS, MOST_CALLS, Loaded, block_order, calls_for, first_side
+from edgeproof.runtime.pairs import FEWEST_CALLS, MOST_CALLS, Loaded, calls_for, first_side
+from edgeproof.runtime.rounds import block_order
 
 
 def test_blocks_alternate_and_swap() -> None:
@@ -18,7 +19,7 @@ def test_each_two_pairs_begin_with_both_sides() -> None:
 
 
 def loaded(*warmup_ns: int, first_ns: int = 10**9) -> Loaded:
-    return Loaded(load_ns=1, first_ns=first_ns, warmup_ns=warmup_ns)
+    return Loaded(load_ns=1, first_ns=first_ns, warmup_ns=warmup_ns, settled=True)
 
 
 def test_a_block_takes_about_40_ms() -> None:

@@ -40,8 +40,12 @@ def test_a_duets_configuration_names_both_sides_and_the_data_set() -> None:
         gates={"p50": 5.0},
         blocks=4,
         calls_per_block=0,
+        repeats=2,
+        load_difference=0.05,
         settle_calls=1,
         warmup_calls=1,
+        warmup_windows=12,
+        warmup_tolerance_pct=5.0,
     )
     config = RuntimeConfig(
         backend="onnxruntime",

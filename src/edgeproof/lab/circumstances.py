@@ -1,0 +1,50 @@
+"""Under what load and in what state the samples were taken: told beside the estimate, never part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from edgeproof.contract.canonical import round6
+from edgeproof.contract.samples import PairSamples
+
+_WORTH_TELLING = 0.005
+
+
+class Conditions(NamedTuple):
+    """``background`` as in ``Comparison``; ``blocks`` are all that were played, ``contaminated`` of them."""
+
+    background: float
+    blocks: int
+    contaminated: int
+    unstable_pairs: tuple[int, ...]
+
+    def words(self) -> Iterator[str]:
+        """Sentences for people; none where all was quiet."""
+        if self.unstable_pairs:
+            named = ", ".join(map(str, self.unstable_pairs))
+            yield f"the warm-up of process pair {named} never came to rest"
+        if self.contaminated:
+            yield (
+                f"{self.contaminated} of {self.blocks} blocks were contaminated: "
+                "kept in the raw data, not in the estimate"
+            )
+        if self.background >= _WORTH_TELLING:
+            yield (
+                f"background load on both sides: blocks waited {100 * self.background:.2g} % of their time "
+                "for a processor"
+            )
+
+
+def measured_under(pairs: Sequence[PairSamples]) -> Conditions:
+    blocks = [block for pair in pairs for block in (*pair.baseline.blocks, *pair.candidate.blocks)]
+    waits = [block.wait for block in blocks if not block.flags]
+    return Conditions(
+        background=round6(median(waits)) if waits else 0.0,
+        blocks=len(blocks),
+        contaminated=len(blocks) - len(waits),
+        unstable_pairs=tuple(
+            pair.index for pair in pairs if not (pair.baseline.settled and pair.candidate.settled)
+        ),
+    )

@@ -1,0 +1,89 @@
+"""The rounds of a process pair: a block of each side, and again what is contaminated.
+
+The round begins anew with the contaminated block only; where that is in vain, the load has changed for
+good, and both sides are played again. What a round ends with are two blocks that bore the same load, or
+two flagged ones once the plan's repeats are spent. Every block played is kept. How a block is run is the
+caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import msgspec
+
+from edgeproof.contract.statements import DuetPlan
+from edgeproof.domain.contamination import CONTENDED, UNMATCHED, alike
+
+Side = Literal["baseline", "candidate"]
+SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A block as the measured process reports it; ``flags`` are what happened to the device meanwhile."""
+
+    started_ns: int
+    settle_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    load: float
+    wait: float
+    flags: tuple[str, ...]
+    peak_rss_bytes: int
+
+
+def block_order(first: Side, blocks: int) -> list[Side]:
+    """A B B A A B B A …: ``blocks`` of each side."""
+    second = SIDES[1 - SIDES.index(first)]
+    return [
+        side for number in range(blocks) for side in ((first, second) if number % 2 == 0 else (second, first))
+    ]
+
+
+async def play_rounds(
+    first: Side, plan: DuetPlan, run: Callable[[Side], Awaitable[Measured]]
+) -> dict[Side, list[Measured]]:
+    """Play ``plan.blocks`` rounds; ``run`` plays one block. Raises what ``run`` raises."""
+    rounds = _Rounds(plan, run)
+    turns = block_order(first, plan.blocks)
+    for at in range(0, len(turns), 2):
+        await rounds.play((turns[at], turns[at + 1]))
+    return rounds.played
+
+
+class _Rounds:
+    def __init__(self, plan: DuetPlan, run: Callable[[Side], Awaitable[Measured]]) -> None:
+        self._difference = plan.load_difference
+        self._repeats = plan.repeats
+        self._run = run
+        self.played: dict[Side, list[Measured]] = {side: [] for side in SIDES}
+
+    async def play(self, order: tuple[Side, Side]) -> None:
+        turns: tuple[Side, ...] = order
+        failures = 0
+        while True:
+            for side in turns:
+                self.played[side].append(await self._run(side))
+            self._compare()
+            bad = tuple(side for side in order if self.played[side][-1].flags)
+            if not bad:
+                return
+            failures += 1
+            turns = bad if failures % 2 else order
+            spent = self._repeats < len(turns)
+            for side in order if spent else turns:
+                if side not in bad:
+                    self._flag(side, UNMATCHED)
+            if spent:
+                return
+            self._repeats -= len(turns)
+
+    def _compare(self) -> None:
+        baseline, candidate = (self.played[side][-1] for side in SIDES)
+        if baseline.flags or candidate.flags or alike(baseline.wait, candidate.wait, self._difference):
+            return
+        self._flag("baseline" if baseline.wait > candidate.wait else "candidate", CONTENDED)
+
+    def _flag(self, side: Side, flag: str) -> None:
+        block = self.played[side][-1]
+        self.played[side][-1] = msgspec.structs.replace(block, flags=(*block.flags, flag))

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import msgspec
+
+from edgeproof.contract.canonical import sha256_hex
+from edgeproof.contract.requests import AnalyzeOptions
+from edgeproof.contract.statements import NoiseFloor
+from edgeproof.lab.plan import duet_plan
+from edgeproof.lab.policies import default_policy
+from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.noise import RememberedNoise
+from edgeproof.runner.stage import usable_floors
+
+
+def floor(name: str, pct: float = 1.0) -> NoiseFloor:
+    return NoiseFloor(
+        conditions=sha256_hex(name.encode()),
+        pairs=8,
+        floor_pct={"p50": pct},
+        measured_at="2026-01-02T03:04:05Z",
+    )
+
+
+def test_floors_are_remembered_by_their_conditions(tmp_path: Path) -> None:
+    noise = RememberedNoise(RunnerHome(tmp_path))
+    assert noise.read() == ()
+    for one in (floor("a"), floor("b"), floor("a", 2.0)):
+        noise.remember(one)
+    assert RememberedNoise(RunnerHome(tmp_path)).read() == (floor("b"), floor("a", 2.0))
+
+
+def test_a_floor_without_figures_is_not_kept(tmp_path: Path) -> None:
+    noise = RememberedNoise(RunnerHome(tmp_path))
+    noise.remember(msgspec.structs.replace(floor("a"), floor_pct={}))
+    assert noise.read() == ()
+
+
+def test_a_broken_file_is_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "noise.json").write_text("{")
+    noise = RememberedNoise(RunnerHome(tmp_path))
+    assert noise.read() == ()
+    noise.remember(floor("a"))
+    assert noise.read() == (floor("a"),)
+
+
+def test_a_floor_above_a_margin_is_measured_again() -> None:
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    quiet, noisy = floor("a", 3.0), floor("b", 3.01)
+    assert usable_floors((quiet, noisy), plan) == {quiet.conditions: quiet}
+
+
+def test_the_newest_are_kept(tmp_path: Path) -> None:
+    noise = RememberedNoise(RunnerHome(tmp_path))
+    for number in range(40):
+        noise.remember(floor(str(number)))
+    assert noise.read() == tuple(floor(str(number)) for number in range(8, 40))
