@@ -89,7 +89,8 @@ class Comparison(Signed, frozen=True, kw_only=True):
     ``background`` is the load that bore on both sides: the median over counted blocks of the share of their
     time that they waited for a processor. ``contaminated`` blocks were kept out of the estimate.
     ``unstable_pairs`` are those whose warm-up never came to rest; they count, and the policy says what then.
-    ``noise_pct`` is the device's noise floor by metric; ``noise_supported`` whether every margin is above it.
+    ``noise_pct`` is the device's noise floor by metric; ``noise_supported`` whether every margin is
+    above it, or its verdict further from the margin than that.
     ``shown`` are the latencies that gate nothing here.
     """
 

@@ -239,7 +239,8 @@ class NoiseFloor(Signed, frozen=True, kw_only=True):
 
     ``floor_pct`` is, per latency metric, how far the 95 % interval of the ratio of ``pairs`` process pairs
     reaches from 1, in percent. It holds under ``conditions``: the digest of backend, target, threads,
-    versions, processor and governor. A runner measures it once for each of them; it is the runner's word.
+    versions, processor, governor, and the magnitude of the model's latency. A runner measures it once for
+    each of them; it is the runner's word.
     """
 
     conditions: Digest

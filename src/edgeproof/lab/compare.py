@@ -54,7 +54,7 @@ def compare(
     unlike = unlike_conditions(baseline, candidate)
     conditions = measured_under(pairs)
     floors = {} if noise is None else noise.floor_pct
-    tight = tuple(too_tight(gates, floors))
+    tight = tuple(too_tight(latency, floors))
     return Comparison(
         compare_key=candidate.compare_key,
         backend_key=candidate.backend_key,
@@ -66,7 +66,7 @@ def compare(
         contaminated=conditions.contaminated,
         unstable_pairs=conditions.unstable_pairs,
         noise_pct=floors,
-        noise_supported=not tight,
+        noise_supported=all(gate.stands for gate in tight),
         shape_match=shape_match,
         system_match=not unlike,
         overall=overall(mode, shape_match, latency_fact(latency), accuracy_fact(accuracy)),
@@ -82,7 +82,7 @@ def compare(
         notes=(
             *_usable_notes(pairs, policy),
             *conditions.words(),
-            *tight,
+            *(gate.words() for gate in tight),
             *(f"conditions differ: {one}" for one in unlike),
         ),
     )

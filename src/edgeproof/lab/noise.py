@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeproof.contract.canonical import round6
+from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.policy import LatencyGate, LatencyMetric
+from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples
 from edgeproof.lab.gates import compare_latency
 
@@ -31,12 +32,42 @@ def noise_floor(pairs: Sequence[PairSamples]) -> dict[str, float]:
     return floors
 
 
-def too_tight(gates: Sequence[LatencyGate], floors: Mapping[str, float]) -> Iterator[str]:
-    """A sentence for each gate whose margin is tighter than the floor supports."""
-    for gate in gates:
+class TightGate(NamedTuple):
+    """A gate whose margin is tighter than the floor supports; ``stands``: its verdict does not rest on it.
+
+    A verdict stands if the whole interval is further from the margin than the floor, as that of a
+    candidate that is twice as fast.
+    """
+
+    metric: LatencyMetric
+    margin_pct: float
+    floor_pct: float
+    stands: bool
+
+    def words(self) -> str:
+        """A sentence for people."""
+        so = (
+            "but the whole interval lies further from it than that"
+            if self.stands
+            else "so it cannot support it"
+        )
+        return (
+            f"this device's noise floor for {self.metric} is {self.floor_pct:.3g} %, "
+            f"wider than the {self.margin_pct:g} % margin, {so}"
+        )
+
+
+def too_tight(latency: Sequence[LatencyComparison], floors: Mapping[str, float]) -> Iterator[TightGate]:
+    """The gates whose margin is below the floor; one that is not decidable says nothing anyway."""
+    for gate in latency:
         floor = floors.get(gate.metric)
-        if floor is not None and gate.margin_pct < floor:
-            yield (
-                f"this device's noise floor for {gate.metric} is {floor:.3g} %, "
-                f"so it cannot support the {gate.margin_pct:g} % margin"
-            )
+        if floor is not None and gate.margin_pct < floor and gate.verdict != "not_decidable":
+            yield TightGate(gate.metric, gate.margin_pct, floor, _clear_of_margin(gate, 1 + floor / 100))
+
+
+def _clear_of_margin(gate: LatencyComparison, factor: float) -> bool:
+    """Whether the interval, wider by the floor at the margin's side, still lies wholly on that side."""
+    if gate.ratio_low is None or gate.ratio_high is None:
+        return False
+    bound = 1 + gate.margin_pct / 100
+    return gate.ratio_high * factor <= bound or gate.ratio_low > bound * factor

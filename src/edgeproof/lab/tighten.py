@@ -39,6 +39,7 @@ _WORSE: Final[dict[str, tuple[str, ...]]] = {
     "latency": ("improved", "no_regression", "inconclusive", "regression"),
     "accuracy": ("improved", "no_regression", "inconclusive", "regression"),
     "agreement": ("agrees", "disagrees"),
+    "noise": ("supported", "too_tight"),
 }
 _ADDED: Final[tuple[Decision, ...]] = GRAVITY[: GRAVITY.index("unknown") + 1]
 
@@ -113,11 +114,22 @@ def _monotone(policy: Policy) -> bool:
         for values in product(*(FACTS[name] for name in names))
     }
     for values, grave in gravity.items():
-        for place, name in enumerate(names):
-            worse = _next(name, values[place])
-            if worse and gravity[(*values[:place], worse, *values[place + 1 :])] > grave:
+        facts = dict(zip(names, values, strict=True))
+        for name, moved in _moves(facts):
+            if gravity[tuple({**facts, name: moved}.values())] > grave:
                 return False
     return True
+
+
+def _moves(facts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """To where stricter numbers can move one fact, all others equal."""
+    for name, order in _WORSE.items():
+        place = order.index(facts[name]) + 1 if facts[name] in order else len(order)
+        if place < len(order):
+            yield name, order[place]
+    # From a smaller margin a regression is further, and so it may become clear of the noise floor.
+    if facts["latency"] == "regression" and facts["noise"] == "too_tight":
+        yield "noise", "supported"
 
 
 def _gravity(policy: Policy, facts: Mapping[str, str]) -> int:
@@ -129,12 +141,6 @@ def _gravity(policy: Policy, facts: Mapping[str, str]) -> int:
         _one_of(AccuracyFact, facts["accuracy"]),
     )
     return GRAVITY.index(fired(policy.rules, {**facts, "overall": label})[0].decision)
-
-
-def _next(name: str, value: str) -> str | None:
-    order = _WORSE.get(name, ())
-    place = order.index(value) + 1 if value in order else len(order)
-    return order[place] if place < len(order) else None
 
 
 def _one_of(choices: Any, value: str) -> Any:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -105,7 +106,9 @@ async def measure(
             seed=_seed(config),
         )
         played = await pairs.play(stage, enough=enough, on_progress=on_progress)
-        conditions = environment.conditions(config.backend, config.target, threads, backend.versions())
+        conditions = environment.conditions(
+            config.backend, config.target, threads, backend.versions(), _typical_call(played)
+        )
         twins: tuple[PairSamples, ...] = ()
         if not noise_known(conditions):
             twins = await _twins(stage, config, played, on_progress)
@@ -130,6 +133,11 @@ async def measure(
         environment_before=before,
         environment_after=after,
     )
+
+
+def _typical_call(played: Sequence[PairSamples]) -> float:
+    """Nanoseconds of the baseline, all blocks alike: a median does not mind a contaminated one."""
+    return median(call for pair in played for block in pair.baseline.blocks for call in block.samples_ns)
 
 
 async def _twins(

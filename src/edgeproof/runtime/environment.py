@@ -82,8 +82,14 @@ def system_info() -> SystemInfo:
     )
 
 
-def conditions(backend: str, target: str, threads: int, versions: Mapping[str, str]) -> str:
-    """SHA-256 over what the device's noise depends on: a floor holds under the conditions it was found in."""
+def conditions(
+    backend: str, target: str, threads: int, versions: Mapping[str, str], latency_ns: float
+) -> str:
+    """SHA-256 over what the device's noise depends on: a floor holds under the conditions it was found in.
+
+    Of ``latency_ns``, a typical call of the model, only the magnitude counts (its power of two): what is
+    noise to a model of microseconds is nothing to one of milliseconds.
+    """
     return digest_of(
         {
             "backend": backend,
@@ -93,6 +99,7 @@ def conditions(backend: str, target: str, threads: int, versions: Mapping[str, s
             "processor": cpu_model(),
             "processors": allowed_processors(),
             "governor": _governor(),
+            "latency_magnitude": int(latency_ns).bit_length(),
         }
     )
 

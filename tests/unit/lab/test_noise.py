@@ -1,5 +1,9 @@
-from edgeproof.contract.policy import LatencyGate
+import msgspec
+import pytest
+
+from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.lab.dossier import assemble
+from edgeproof.lab.gates import latency_verdict
 from edgeproof.lab.noise import noise_floor, too_tight
 from edgeproof.testing.evidence import Scene, make_evidence
 
@@ -27,10 +31,51 @@ def test_too_few_pairs_have_no_floor() -> None:
     assert noise_floor(()) == {}
 
 
+def gate(
+    low: float | None, high: float | None, margin: float = 3.0, metric: str = "p50"
+) -> LatencyComparison:
+    verdict = latency_verdict(low, high, margin)
+    return msgspec.convert(
+        {
+            "metric": metric, "baseline_ms": 1.0, "candidate_ms": 1.0, "ratio": 1.0, "ratio_low": low,
+            "ratio_high": high, "confidence": 0.95, "margin_pct": margin, "verdict": verdict,
+            "improved": False,
+        },
+        LatencyComparison,
+    )  # fmt: skip
+
+
 def test_margins_below_the_floor_are_named() -> None:
-    gates = (LatencyGate(metric="p50", margin_pct=3.0), LatencyGate(metric="p90", margin_pct=5.0))
+    gates = (gate(0.99, 1.01), gate(0.99, 1.01, 5.0, "p90"))
     assert list(too_tight(gates, {"p50": 3.0, "p90": 4.9})) == []
     assert list(too_tight(gates, {})) == []
-    assert list(too_tight(gates, {"p50": 3.21, "p90": 4.9})) == [
-        "this device's noise floor for p50 is 3.21 %, so it cannot support the 3 % margin"
-    ]
+    (tight,) = too_tight(gates, {"p50": 3.21, "p90": 4.9})
+    assert tight.words() == (
+        "this device's noise floor for p50 is 3.21 %, wider than the 3 % margin, so it cannot support it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "stands"),
+    [
+        (0.48, 0.52, True),  # twice as fast
+        (0.90, 0.9809, True),  # 1.03 / 1.05 = 0.98095
+        (0.90, 0.9811, False),
+        (0.99, 1.01, False),
+        (1.00, 1.10, False),  # straddles the margin
+        (1.0814, 1.2, False),
+        (1.0816, 1.2, True),  # 1.03 * 1.05 = 1.0815
+        (None, None, False),
+    ],
+)
+def test_a_verdict_further_from_the_margin_than_the_floor_stands(
+    low: float | None, high: float | None, stands: bool
+) -> None:
+    (tight,) = too_tight((gate(low, high),), {"p50": 5.0})
+    assert tight.stands is stands
+    assert ("further from it" in tight.words()) is stands
+
+
+def test_a_gate_that_is_not_decidable_needs_no_floor() -> None:
+    open_gate = msgspec.structs.replace(gate(0.99, 1.01), verdict="not_decidable")
+    assert list(too_tight((open_gate,), {"p50": 5.0})) == []

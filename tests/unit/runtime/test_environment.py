@@ -45,3 +45,10 @@ def test_system_facts_can_be_signed() -> None:
 
 def test_boot_id_is_stable() -> None:
     assert environment.boot_id() == environment.boot_id() != ""
+
+
+def test_noise_holds_for_a_magnitude_of_latency() -> None:
+    def of(latency_ns: float) -> str:
+        return environment.conditions("engine", "cpu", 1, {}, latency_ns)
+
+    assert of(5_000_000) == of(6_000_000.5) != of(20_000)
