@@ -24,11 +24,10 @@ _DECISIONS: Final = {
 
 
 def of_decision(decision: dict[str, Any]) -> int:
-    """0 only on a signed decision; whatever is unsigned is 3 at best."""
-    code = _DECISIONS.get(str(decision.get("decision")), REVIEW)
-    if decision.get("basis") != "signed" and code == DEPLOYABLE:
+    """By what a signed decision says; whatever is unsigned is 3, always (DESIGN decision 12)."""
+    if decision.get("basis") != "signed":
         return REVIEW
-    return code
+    return _DECISIONS.get(str(decision.get("decision")), REVIEW)
 
 
 def of_job(job: JobView) -> int:

@@ -15,7 +15,8 @@ from edgeproof.contract.errors import FieldError, Refused
 from edgeproof.contract.ids import Name
 from edgeproof.contract.unsigned import read_unsigned
 
-Milliseconds = Annotated[float, Meta(gt=0, le=1e9)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e9)]
+"""Zero only in a dry run."""
 Axis = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 ALIASES: Final[dict[str, tuple[str, ...]]] = {
@@ -24,6 +25,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "device": ("device", "device_name", "target"),
 }
 """The first that is given counts."""
+LATENCIES: Final = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
 
 
 class PlainAccuracy(Wire, frozen=True, kw_only=True):
@@ -69,11 +71,20 @@ class PlainResult(Wire, frozen=True, kw_only=True):
         """Whether the file says nothing of the conditions under which it was made."""
         return self.system is None and self.run_config is None
 
+    @property
+    def dry_run(self) -> bool:
+        """Whether it says that nothing was executed for it: such a result is never compared."""
+        return (
+            (self.run_config or {}).get("dry_run") is True
+            or self.extra.get("dry_run") is True
+            or self.extra.get("worker_response_mode") == "dry_run"
+        )
+
 
 def read_plain_result(value: Any, *, what: str = "runtime_result") -> PlainResult:
     """``value`` (as JSON decodes) as a result, ``null`` as absent. Raises ``Refused`` (``result_invalid``).
 
-    ``"fast"``, ``null``, ``true``, ``0`` and NaN are no mean latency.
+    ``"fast"``, ``null``, ``true`` and NaN are no latency; ``0`` is one only in a dry run.
     """
     if not isinstance(value, dict):
         raise Refused("result_invalid", f"{what}: a JSON object is expected")
@@ -82,10 +93,17 @@ def read_plain_result(value: Any, *, what: str = "runtime_result") -> PlainResul
         given = next((known[alias] for alias in aliases if alias in known), None)
         if given is None:
             message = f"one of {', '.join(aliases)} is required"
-            raise Refused(
-                "result_invalid",
-                f"{what}: {message}",
-                errors=(FieldError(path=f"$.{name}", message=message),),
-            )
+            raise _invalid(what, name, message)
         known[name] = given
-    return read_unsigned(known, PlainResult, what=what, code="result_invalid")
+    result = read_unsigned(known, PlainResult, what=what, code="result_invalid")
+    for name in LATENCIES:
+        if getattr(result, name) == 0 and not result.dry_run:
+            raise _invalid(what, name, "zero only in a dry run")
+    return result
+
+
+def _invalid(what: str, name: str, message: str) -> Refused:
+    path = f"$.{name}"
+    return Refused(
+        "result_invalid", f"{what}: {path}: {message}", errors=(FieldError(path=path, message=message),)
+    )

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from edgeproof.contract.base import Signed, Wire
-from edgeproof.contract.comparison import Overall
-from edgeproof.contract.ids import IdText
-from edgeproof.contract.policy import Rule
+from edgeproof.contract.comparison import GuardStatus, Overall, Reason
+from edgeproof.contract.ids import Digest, IdText
+from edgeproof.contract.policy import Decision, Rule
 
 Percent = Annotated[float, Meta(gt=-100, lt=100)]
 
@@ -35,6 +35,18 @@ class PointThresholds(Signed, frozen=True, kw_only=True):
     tradeoff_caution_pp: Percent
     tradeoff_risky_pp: Percent
     tradeoff_severe_pp: Percent
+
+
+class ThresholdChanges(Wire, frozen=True, kw_only=True):
+    """Some of ``PointThresholds``, for one comparison; None leaves the policy's."""
+
+    latency_improve_pct: Percent | None = None
+    latency_regress_pct: Percent | None = None
+    accuracy_improve_pp: Percent | None = None
+    accuracy_regress_pp: Percent | None = None
+    tradeoff_caution_pp: Percent | None = None
+    tradeoff_risky_pp: Percent | None = None
+    tradeoff_severe_pp: Percent | None = None
 
 
 class PointPolicy(Signed, frozen=True, kw_only=True):
@@ -83,7 +95,28 @@ class PointComparison(Wire, frozen=True, kw_only=True):
     """Two results side by side. Differences are shown even where they may not be judged."""
 
     mean_ms: PointDelta
+    p50_ms: PointDelta
+    p95_ms: PointDelta
     p99_ms: PointDelta
     accuracy: dict[str, PointDelta]
     unlike: tuple[str, ...]
     judgement: PointJudgement
+
+
+class UnsignedDecision(Wire, frozen=True, kw_only=True):
+    """``deployment_decision`` on results that nobody signed: the names of a signed one, and never one itself.
+
+    ``lab_overall`` is None where nothing was compared.
+    """
+
+    decision: Decision
+    reason: str
+    lab_overall: Overall | None
+    guard_status: GuardStatus | None
+    guard_verdict: str | None
+    recommended_action: str
+    policy_version: str
+    policy_digest: Digest
+    triggered_rules: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    basis: Literal["unsigned"] = "unsigned"

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
+from edgeproof.contract.bundle import ResponseBundle
 from edgeproof.contract.envelope import Envelope
 from edgeproof.contract.errors import Problem
 from edgeproof.contract.guard import DetectionOutput, Diagnosis, FrameSequence, LegacyGuardAnalysis
 from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobView
 from edgeproof.contract.plain_results import PlainResult
-from edgeproof.contract.point_policy import PointComparison, PointPolicy
+from edgeproof.contract.point_policy import PointComparison, PointPolicy, UnsignedDecision
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
 from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
@@ -50,7 +51,8 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # what stages hand over
     ForgeMetadata, ForgeManifest, WorkerRuntimeSummary, RuntimeResult,
     # unsigned, from other tools
-    PlainResult, PointComparison, PointPolicy, LegacyGuardAnalysis, Diagnosis, DetectionOutput, FrameSequence,
+    PlainResult, PointComparison, PointPolicy, UnsignedDecision, ResponseBundle,
+    LegacyGuardAnalysis, Diagnosis, DetectionOutput, FrameSequence,
     # users
     AnalyzeRequest, AnalyzeOptions, JobView, JobPage, JobEvent, EvidenceList, ArtifactInfo, Health, Problem,
     # runners

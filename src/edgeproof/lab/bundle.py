@@ -11,6 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from edgeproof.contract.canonical import round6
+from edgeproof.contract.comparison import Comparison
+from edgeproof.contract.point_policy import LatencyLabel
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.statements import BuildStatement, DecisionEnvelopeStatement
 from edgeproof.lab.compare import CONDITIONS
@@ -34,6 +36,7 @@ def response_bundle(
     baseline, candidate = measured.baseline, measured.candidate
     paths = {"base_path": baseline.runtime_artifact_path, "new_path": candidate.runtime_artifact_path}
     bundle: dict[str, Any] = {
+        "basis": decision.basis,
         "summary": {
             "response_type": "analyze",
             "overall": comparison.overall,
@@ -89,6 +92,8 @@ def _judgement(dossier: Dossier, statement: DecisionEnvelopeStatement) -> dict[s
         "run_config_mismatch_fields": unlike,
         "comparison_mode": comparison.comparison_mode,
         "precision_pair": comparison.precision_pair,
+        **{f"{metric}_ms": _label(comparison, metric) for metric in ("mean", "p99")},
+        "tradeoff_risk": "not_applicable",  # this policy trades no accuracy for speed
         "latency": _plain(comparison.latency),
         "latency_shown": _plain(comparison.shown),
         "certified_percentiles": {
@@ -153,6 +158,16 @@ def _run_config_diff(dossier: Dossier) -> dict[str, dict[str, Any]]:
         for name in CONDITIONS
         if getattr(before, name) != getattr(after, name)
     }
+
+
+def _label(comparison: Comparison, metric: str) -> LatencyLabel:
+    """The originals' word for a metric; ``unknown`` where it gates nothing or could not be decided."""
+    gate = next((one for one in comparison.latency if one.metric == metric), None)
+    if gate is None or gate.verdict in ("inconclusive", "not_decidable"):
+        return "unknown"
+    if gate.verdict == "regression":
+        return "regression"
+    return "improvement" if gate.improved else "neutral"
 
 
 def _change(name: str, baseline: RuntimeResult, candidate: RuntimeResult) -> dict[str, float]:

@@ -88,6 +88,11 @@ def conditions(base: PlainResult, new: PlainResult) -> Conditions:
     )
 
 
+def stated(result: PlainResult, condition: str) -> str | None:
+    """What a result says of one of ``RUN`` or ``COUNTS``, wherever it says it; None: nothing."""
+    return _stated(result, (RUN | COUNTS)[condition])
+
+
 def _stated(result: PlainResult, names: tuple[str, ...]) -> str | None:
     """Looked up in ``extra``, then ``run_config``, then the top level; spelling and case do not matter."""
     for scope in (result.extra, result.run_config or {}):

@@ -7,7 +7,7 @@ A decision of this file has ``basis`` unsigned, whatever it says: there are no s
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Final
@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.canonical import digest_of, round6
-from edgeproof.contract.comparison import DeploymentDecision, GuardAnalysis, Overall, Reason
+from edgeproof.contract.comparison import GuardAnalysis, Overall, Reason
+from edgeproof.contract.errors import FieldError, Refused
 from edgeproof.contract.plain_results import PlainResult
 from edgeproof.contract.point_policy import (
     AccuracyLabel,
@@ -25,7 +26,9 @@ from edgeproof.contract.point_policy import (
     PointJudgement,
     PointPolicy,
     PointThresholds,
+    ThresholdChanges,
     TradeoffRisk,
+    UnsignedDecision,
 )
 from edgeproof.lab.compare import Mode, comparison_mode
 from edgeproof.lab.conditions import Conditions, conditions
@@ -34,11 +37,44 @@ from edgeproof.lab.decide import fired
 PRIMARY: Final = {"classification": "top1_accuracy", "detection": "map50"}
 
 
+CHANGED: Final = "-changed"
+_ORDERED: Final = (
+    ("latency_improve_pct", "latency_regress_pct"),
+    ("accuracy_regress_pp", "accuracy_improve_pp"),
+    ("tradeoff_severe_pp", "tradeoff_risky_pp"),
+    ("tradeoff_risky_pp", "tradeoff_caution_pp"),
+)
+
+
 @lru_cache(maxsize=1)
 def inferedge_policy() -> PointPolicy:
     """``inferedge-v1``, as packaged."""
     text = (resources.files("edgeproof.lab") / "inferedge-v1.toml").read_text(encoding="utf-8")
     return msgspec.convert(tomllib.loads(text), PointPolicy)
+
+
+def with_thresholds(policy: PointPolicy, changes: ThresholdChanges) -> PointPolicy:
+    """``policy`` under other thresholds, and then under another name, so that no decision seems to be its.
+
+    Raises ``Refused`` (``invalid_request``) for thresholds that contradict one another.
+    """
+    given = {
+        name: value
+        for name in changes.__struct_fields__
+        if (value := getattr(changes, name)) is not None and value != getattr(policy.thresholds, name)
+    }
+    if not given:
+        return policy
+    limits = msgspec.structs.replace(policy.thresholds, **given)
+    for lower, upper in _ORDERED:
+        if getattr(limits, lower) > getattr(limits, upper):
+            message = f"{lower} may not be above {upper}"
+            raise Refused(
+                "invalid_request",
+                f"thresholds: {message}",
+                errors=(FieldError(path=f"$.thresholds.{lower}", message=message),),
+            )
+    return msgspec.structs.replace(policy, name=f"{policy.name}{CHANGED}", thresholds=limits)
 
 
 def compare_points(
@@ -61,6 +97,8 @@ def compare_points(
     notes = _notes(base, new, found)
     return PointComparison(
         mean_ms=mean,
+        p50_ms=_delta(base.p50_ms, new.p50_ms),
+        p95_ms=_delta(base.p95_ms, new.p95_ms),
         p99_ms=p99,
         accuracy=accuracy,
         unlike=(*found.refusing, *found.decisive, *found.bearing),
@@ -87,16 +125,40 @@ def compare_points(
     )
 
 
-def decide_points(comparison: PointComparison, guard: GuardAnalysis | None) -> DeploymentDecision:
-    """By the rule table of ``inferedge-v1``; ``guard`` None: it was not asked. Always ``unsigned``."""
-    policy, judged = inferedge_policy(), comparison.judgement
-    facts = facts_of_points(comparison, guard)
+def decide_points(
+    comparison: PointComparison, guard: GuardAnalysis | None, policy: PointPolicy | None = None
+) -> UnsignedDecision:
+    """By the rule table of ``policy``, by default ``inferedge-v1``. ``guard`` None: it was not asked."""
+    judged = comparison.judgement
+    return _decided(
+        policy or inferedge_policy(),
+        facts_of_points(comparison, guard),
+        guard,
+        judged.overall,
+        (judged.summary, *judged.notes),
+    )
+
+
+def decide_dry_run(
+    guard: GuardAnalysis | None, words: Sequence[str], policy: PointPolicy | None = None
+) -> UnsignedDecision:
+    """Where a result is a dry run's: nothing is compared, and what a guard says of it decides nothing."""
+    return _decided(policy or inferedge_policy(), {"execution": "dry_run"}, guard, None, tuple(words))
+
+
+def _decided(
+    policy: PointPolicy,
+    facts: Mapping[str, str],
+    guard: GuardAnalysis | None,
+    overall: Overall | None,
+    words: tuple[str, ...],
+) -> UnsignedDecision:
     rules = fired(policy.rules, facts)
-    details = (judged.summary, *judged.notes, *([guard.primary_reason] if guard else []))
-    return DeploymentDecision(
+    details = (*words, *([guard.primary_reason] if guard else []))
+    return UnsignedDecision(
         decision=rules[0].decision,
-        reason=f"{rules[0].effect} {judged.summary}",
-        lab_overall=judged.overall,
+        reason=" ".join((rules[0].effect, *words[:1])),
+        lab_overall=overall,
         guard_status=guard.status if guard else None,
         guard_verdict=guard.guard_verdict if guard else None,
         recommended_action=rules[0].action,
@@ -113,7 +175,6 @@ def decide_points(comparison: PointComparison, guard: GuardAnalysis | None) -> D
             )
             for rule in rules
         ),
-        basis="unsigned",
     )
 
 
@@ -121,6 +182,7 @@ def facts_of_points(comparison: PointComparison, guard: GuardAnalysis | None) ->
     """One value for each fact that the rules may ask about."""
     judged = comparison.judgement
     return {
+        "execution": "real",
         "guard": guard.status if guard else "absent",
         "overall": judged.overall,
         "comparability": judged.comparability,

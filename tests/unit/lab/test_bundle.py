@@ -8,8 +8,8 @@ from edgeproof.testing.evidence import Scene
 from edgeproof.testing.folder import EvidenceFolder, make_folder
 
 KEYS = {
-    "summary", "comparison", "deployment_decision", "provenance", "metadata", "timestamps", "execution_info",
-    "guard_analysis", "runtime_result", "forge_metadata", "evidence", "decision_digest",
+    "basis", "summary", "comparison", "deployment_decision", "provenance", "metadata", "timestamps",
+    "execution_info", "guard_analysis", "runtime_result", "forge_metadata", "evidence", "decision_digest",
 }  # fmt: skip
 REQUIRED_OF_A_RESULT = {
     "model", "backend", "target", "precision", "batch", "height", "width",
