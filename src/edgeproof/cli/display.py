@@ -105,6 +105,9 @@ def print_job(console: Console, job: JobView) -> None:
     if job.error is not None:
         error = job.error
         console.print(f"[red]{job.status}[/] in {error.stage}: {escape(f'{error.message} [{error.code}]')}")
+        if error.fault is not None:
+            again = "trying again may help" if error.retryable else "trying again will not help"
+            console.print(f"fault    {error.fault}; {again}")
         return
     decision = decision_of(job)
     if not decision:

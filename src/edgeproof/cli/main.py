@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "policy": ("policy", "policy", "List, show, add and check decision policies."),
     "report": ("report", "report", "Write the report of ended jobs again, from their evidence."),
     "runner": ("runner", "runner", "Run this machine as a runner; enrol others."),
+    "submit": ("submit", "submit", "Deliver a runner's signed result by hand."),
     "up": ("up", "up", "Start all that one machine needs, until Ctrl-C."),
     "verify": ("verify", "verify", "Check an evidence folder offline."),
 }

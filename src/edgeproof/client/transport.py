@@ -26,6 +26,7 @@ from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent
 from edgeproof.contract.policies import PolicyList, PolicyView
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.contract.runners import (
     LEASE_HEADER,
     Capabilities,
@@ -117,6 +118,9 @@ class ControlPlaneClient:
     def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """Every event behind ``after``, until the job has ended; survives lost connections."""
         return event_stream.follow(self._exchange, _segment(job_id), after)
+
+    async def metrics(self, job_id: str) -> JobMetrics:
+        return await self._get(f"/api/jobs/{_segment(job_id)}/metrics", JobMetrics)
 
     async def evidence(self, job_id: str) -> EvidenceList:
         return await self._get(f"/api/jobs/{_segment(job_id)}/evidence", EvidenceList)

@@ -13,9 +13,10 @@ as RFC 9457 ``application/problem+json``.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from edgeproof.contract.base import Wire
+from edgeproof.contract.faults import Fault, blame
 
 
 class Code(NamedTuple):
@@ -93,6 +94,7 @@ CODES: Final[dict[str, Code]] = {
     "signature_invalid": Code(403, "The signature does not hold"),
     "key_unknown": Code(403, "Signed by a key that is not trusted here"),
     "statement_invalid": Code(400, "The statement is not of the closed list"),
+    "keyless_not_supported": Code(400, "Only bundles that are signed with a key are taken"),
     "evidence_missing": Code(400, "The decision names evidence that is not there"),
     "evidence_unlisted": Code(400, "A file is not listed by any decision"),
     "evidence_misnamed": Code(400, "A file's name is not its digest"),
@@ -160,24 +162,23 @@ class Unavailable(EdgeproofError):
     """Ours; may be repeated."""
 
 
-Fault = Literal["user", "backend", "device", "infrastructure"]
-
-
 class StageFailed(Refused):
-    """A stage ended without a result. ``retryable`` says whether another attempt may help."""
+    """A stage ended without a result: whose ``fault`` it is, and ``retryable``, whether another attempt may
+    help. Where the raiser does not know better, ``contract.faults`` says both."""
 
     def __init__(
         self,
         code: str,
         detail: str = "",
         *,
-        fault: Fault = "user",
-        retryable: bool = False,
+        fault: Fault | None = None,
+        retryable: bool | None = None,
         evidence: tuple[dict[str, Any], ...] = (),
     ) -> None:
         super().__init__(code, detail)
-        self.fault: Fault = fault
-        self.retryable = retryable
+        usual = blame(code, self.status)
+        self.fault: Fault = usual.fault if fault is None else fault
+        self.retryable = usual.retryable if retryable is None else retryable
         self.evidence = evidence
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from msgspec import structs
+
 from edgeproof.contract.base import Wire
+from edgeproof.contract.errors import CODES
+from edgeproof.contract.faults import Fault, blame
 from edgeproof.contract.ids import Name, Text, UtcTime
 
 JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
@@ -22,12 +26,25 @@ class Progress(Wire, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JobError(Wire, frozen=True, kw_only=True):
-    """Structured details of a failed job."""
+    """Structured details of a failed job: whose ``fault``, and whether the same again may end otherwise."""
 
     code: str
     message: str
     stage: str
     evidence: tuple[dict[str, Any], ...] = ()
+    fault: Fault | None = None
+    retryable: bool | None = None
+
+    def attributed(self) -> JobError:
+        """With ``fault`` and ``retryable`` as is usual for the code, where nobody knew better."""
+        if self.fault is not None and self.retryable is not None:
+            return self
+        usual = blame(self.code, CODES[self.code].status if self.code in CODES else 500)
+        return structs.replace(
+            self,
+            fault=self.fault or usual.fault,
+            retryable=usual.retryable if self.retryable is None else self.retryable,
+        )
 
 
 class RunView(Wire, frozen=True, kw_only=True):

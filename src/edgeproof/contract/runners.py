@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, field
 
 from edgeproof.contract.base import Wire
-from edgeproof.contract.errors import Fault
+from edgeproof.contract.faults import Fault
 from edgeproof.contract.ids import Base64Key, IdText, Name, UtcTime
 from edgeproof.contract.jobs import Progress, RunState
 

@@ -20,8 +20,10 @@ from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent
 from edgeproof.contract.plain_results import PlainResult
 from edgeproof.contract.point_policy import PointComparison, PointPolicy, UnsignedDecision
 from edgeproof.contract.policy import Policy
+from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
 from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
+from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.contract.runners import (
     ClaimedRun,
     ClaimRequest,
@@ -47,14 +49,15 @@ from edgeproof.contract.statements import (
 MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # signed, and what is named by digest
     Envelope, JobSpecStatement, BuildStatement, MeasurementStatement, DecisionEnvelopeStatement,
-    RawSamples, RawQuality, Policy,
+    RawSamples, RawQuality, Receipt, Policy,
     # what stages hand over
     ForgeMetadata, ForgeManifest, WorkerRuntimeSummary, RuntimeResult,
     # unsigned, from other tools
     PlainResult, PointComparison, PointPolicy, UnsignedDecision, ResponseBundle,
     LegacyGuardAnalysis, Diagnosis, DetectionOutput, FrameSequence,
     # users
-    AnalyzeRequest, AnalyzeOptions, JobView, JobPage, JobEvent, EvidenceList, ArtifactInfo, Health, Problem,
+    AnalyzeRequest, AnalyzeOptions, JobView, JobPage, JobEvent, JobMetrics, EvidenceList, ArtifactInfo,
+    Health, Problem,
     # runners
     RegisterRequest, RegisterResponse, ClaimRequest, ClaimedRun, HeartbeatRequest, HeartbeatResponse,
     SubmitResponse, FailRequest, FailResponse, RunnerList, EnrolmentTokenRequest, EnrolmentTokenResponse,

@@ -266,7 +266,7 @@ class Measurement(Signed, frozen=True, kw_only=True):
 
 # --- decision ------------------------------------------------------------------------------------
 
-EvidenceKind = Literal["job-spec", "build", "measurement", "samples", "quality", "policy"]
+EvidenceKind = Literal["job-spec", "build", "measurement", "samples", "quality", "policy", "receipt"]
 
 
 class EvidenceRef(Signed, frozen=True, kw_only=True):

@@ -18,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
-from edgeproof.contract.errors import Fault, StageFailed
+from edgeproof.contract.errors import StageFailed
+from edgeproof.contract.faults import Fault
 
 PROVIDERS: Final = ["CPUExecutionProvider"]
 _FATAL, _WARNING = 4, 2

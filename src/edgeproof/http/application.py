@@ -27,6 +27,7 @@ HANDLERS = (
     jobs.cancel_job,
     jobs.job_events,
     jobs.job_evidence,
+    jobs.job_metrics,
     runners.register_runner,
     runners.list_runners,
     runners.create_enrolment_token,

@@ -68,7 +68,8 @@ class EnvelopeBody(Operation):
     def __post_init__(self) -> None:
         envelope = Schema(
             type=OpenAPIType.OBJECT,
-            description="RFC 8785 canonical bytes of a DSSE envelope around an in-toto statement",
+            description="RFC 8785 canonical bytes of a DSSE envelope around an in-toto statement; or a "
+            "Sigstore bundle (application/vnd.dev.sigstore.bundle) with such an envelope, signed with a key",
             required=["payload", "payloadType", "signatures"],
             properties={
                 "payload": Schema(type=OpenAPIType.STRING, content_encoding="base64"),

@@ -11,6 +11,7 @@ from litestar.response import Stream
 
 from edgeproof.contract.jobs import EvidenceList, JobPage, JobStatus, JobView
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.http import event_stream
 from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
@@ -23,6 +24,7 @@ from edgeproof.server.events import job_events as events_of_job
 from edgeproof.server.evidence import list_evidence
 from edgeproof.server.jobs import get_job as find_job
 from edgeproof.server.jobs import list_jobs as page_of_jobs
+from edgeproof.server.run_metrics import job_metrics as metrics_of_job
 
 PLAIN = r"^[\x21-\x7e]{1,200}(?![\s\S])"
 
@@ -138,3 +140,15 @@ async def job_events(request: StrictRequest, job_id: JobIdPath, last: LastEventI
 async def job_evidence(request: StrictRequest, job_id: JobIdPath) -> EvidenceList:
     """Each document is the artifact with that digest."""
     return await list_evidence(plane_of(request), request.user, known_id(job_id))
+
+
+@get(
+    "/api/jobs/{job_id:str}/metrics",
+    operation_id="getJobMetrics",
+    summary="A job's numbers as rows, by run and row key",
+    tags=["jobs"],
+    responses=problems(*TOKEN, "not_found"),
+)
+async def job_metrics(request: StrictRequest, job_id: JobIdPath) -> JobMetrics:
+    """A view of the signed results of its completed runs; what a run did not measure is null."""
+    return await metrics_of_job(plane_of(request), request.user, known_id(job_id))

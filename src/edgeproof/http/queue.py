@@ -77,11 +77,13 @@ async def heartbeat(
     tags=["queue"],
     responses=problems(
         *TOKEN, *BODY, "stale_lease", "different_outcome", "not_canonical", "envelope_invalid",
-        "statement_invalid", "signature_invalid", "key_unknown", "artifact_missing", "result_invalid",
+        "statement_invalid", "signature_invalid", "key_unknown", "keyless_not_supported",
+        "artifact_missing", "result_invalid",
     ),
 )  # fmt: skip
 async def submit(request: StrictRequest, run_id: RunIdPath, lease: LeaseHeader = None) -> SubmitResponse:
-    """The body is the envelope's bytes as signed. The same submission again gives the same answer."""
+    """The body is the envelope's bytes as signed, or a key-based Sigstore bundle around it. The same
+    submission again gives the same answer. The job's owner may deliver what the lease's runner signed."""
     return await submit_run(
         plane_of(request), request.user, known_id(run_id), parse_lease(lease), await request.body()
     )

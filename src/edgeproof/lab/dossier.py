@@ -15,12 +15,14 @@ from edgeproof.contract.canonical import decode_canonical, sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Policy
+from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import (
     BuildStatement,
     EvidenceKind,
     EvidenceRef,
     ForgeConfig,
+    JobSpec,
     JobSpecStatement,
     MeasurementStatement,
     RuntimeConfig,
@@ -39,11 +41,14 @@ _COUNTS: dict[EvidenceKind, int] = {
     "quality": 1,
     "policy": 1,
 }
+_RECEIPTS = 3
+"""One for each result, or none: decisions were made before there were receipts."""
 
 
 @dataclass(frozen=True)
 class Dossier:
-    """The verified evidence of one job. ``evidence`` is sorted by kind, then digest."""
+    """The verified evidence of one job. ``evidence`` is sorted by kind, then digest; ``received_at`` is the
+    measurement's receipt time, None where there are no receipts."""
 
     job_id: str
     policy: Policy
@@ -56,6 +61,7 @@ class Dossier:
     measurement: MeasurementStatement
     samples: RawSamples
     quality: RawQuality
+    received_at: str | None
     evidence: tuple[EvidenceRef, ...]
 
 
@@ -108,6 +114,13 @@ def assemble(
     samples = decode_canonical(samples_data, RawSamples, what="raw samples")
     quality = decode_canonical(quality_data, RawQuality, what="raw quality")
     check_results(measurement.predicate, samples, quality)
+    specs_of_results = {
+        runtime.baseline.build: baseline_spec[1].predicate,
+        runtime.candidate.build: candidate_spec[1].predicate,
+        by_kind["measurement"][0][0]: runtime_spec[1].predicate,
+    }
+    receipts = _receipts(by_kind["receipt"], specs_of_results)
+    measured = receipts.get(by_kind["measurement"][0][0])
     return Dossier(
         job_id=job_id,
         policy=policy,
@@ -120,6 +133,7 @@ def assemble(
         measurement=measurement,
         samples=samples,
         quality=quality,
+        received_at=None if measured is None else measured.received_at,
         evidence=tuple(sorted(evidence, key=lambda one: (one.kind, one.digest))),
     )
 
@@ -127,7 +141,7 @@ def assemble(
 def _sort_out(
     documents: Mapping[str, bytes], evidence: Sequence[EvidenceRef]
 ) -> dict[EvidenceKind, list[tuple[str, bytes]]]:
-    by_kind: dict[EvidenceKind, list[tuple[str, bytes]]] = {kind: [] for kind in _COUNTS}
+    by_kind: dict[EvidenceKind, list[tuple[str, bytes]]] = {kind: [] for kind in (*_COUNTS, "receipt")}
     _demand(len(set(evidence)) == len(evidence), "a piece of evidence is named twice")
     for reference in evidence:
         data = documents.get(reference.digest)
@@ -137,7 +151,27 @@ def _sort_out(
         by_kind[reference.kind].append((reference.digest, data))
     for kind, count in _COUNTS.items():
         _demand(len(by_kind[kind]) == count, f"expected {count} of {kind}, found {len(by_kind[kind])}")
+    found = len(by_kind["receipt"])
+    _demand(found in (0, _RECEIPTS), f"expected {_RECEIPTS} of receipt, found {found}")
     return by_kind
+
+
+def _receipts(documents: Sequence[tuple[str, bytes]], specs: Mapping[str, JobSpec]) -> dict[str, Receipt]:
+    """By the digest of the envelope that each is for; ``specs`` are the job specs of those envelopes."""
+    receipts: dict[str, Receipt] = {}
+    for digest, data in documents:
+        receipt = decode_canonical(data, Receipt, what=f"receipt {digest}")
+        spec = specs.get(receipt.envelope)
+        if spec is None:
+            raise Refused("chain_broken", f"receipt {digest} is for no result among the evidence")
+        _demand(receipt.envelope not in receipts, "two receipts are for one result")
+        told = (receipt.job_id, receipt.run_id, receipt.attempt, receipt.runner_key)
+        _demand(
+            told == (spec.job_id, spec.run_id, spec.attempt, spec.runner_key),
+            f"receipt {digest} names another run or key than the result's job spec",
+        )
+        receipts[receipt.envelope] = receipt
+    return receipts
 
 
 def _only(specs: Mapping[str, JobSpecStatement], role: str) -> tuple[str, JobSpecStatement]:

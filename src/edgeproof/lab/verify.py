@@ -30,7 +30,7 @@ from edgeproof.lab.trust import load_trust, trust_document
 __all__ = ["Verified", "VerifiedDecision", "evidence_name", "load_trust", "trust_document", "verify"]
 
 _NAME: Final = re.compile(
-    r"(?P<kind>job-spec|build|measurement|samples|quality|policy|decision)-(?P<digest>[0-9a-f]{64})\.json\Z"
+    r"(?P<kind>job-spec|build|measurement|samples|quality|policy|receipt|decision)-(?P<digest>[0-9a-f]{64})\.json\Z"
 )
 
 
@@ -40,7 +40,8 @@ class VerifiedDecision:
 
     ``file`` names it, ``digest`` is its envelope's; ``artifact``, ``baseline``, ``source`` and ``dataset``
     are digests of what was decided on; ``signed_by`` and ``measured_by`` are fingerprints of the control
-    plane's and the runner's key.
+    plane's and the runner's key, which was allowed at ``received_at``, when the measurement came in (None:
+    a decision from before there were receipts).
     """
 
     file: str
@@ -56,6 +57,7 @@ class VerifiedDecision:
     dataset: str | None
     signed_by: str
     measured_by: str
+    received_at: str | None
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def _verify_one(
         dataset=measured.config.dataset,
         signed_by=key.fingerprint,
         measured_by=PublicKey.from_base64(measured.binding.runner_key).fingerprint,
+        received_at=dossier.received_at,
     )
     return verified, evidence
 

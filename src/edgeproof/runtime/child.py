@@ -20,7 +20,8 @@ from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
-from edgeproof.contract.errors import CODES, Fault, StageFailed
+from edgeproof.contract.errors import CODES, StageFailed
+from edgeproof.contract.faults import Fault
 
 MAX_ANSWER_BYTES: Final = 256 << 20
 _MEMORY_SIGNALS: Final = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)

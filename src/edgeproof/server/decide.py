@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,14 @@ from edgeproof.contract.canonical import canonical, decode_canonical, sha256_hex
 from edgeproof.contract.envelope import SigningKey, peek_payload
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.jobs import JobError
-from edgeproof.contract.statements import BuildStatement, EvidenceRef, MeasurementStatement
+from edgeproof.contract.receipts import Receipt
+from edgeproof.contract.statements import (
+    Binding,
+    BuildStatement,
+    EvidenceRef,
+    Measurement,
+    MeasurementStatement,
+)
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.lab.bundle import response_bundle
 from edgeproof.lab.dossier import assemble
@@ -28,6 +35,8 @@ from edgeproof.server.database import Connection
 from edgeproof.server.documents import load_document
 from edgeproof.server.events import append_event
 from edgeproof.server.job_endings import LOCK_JOB, end_job
+from edgeproof.server.rows import Row
+from edgeproof.server.times import utc_text
 
 _logger = logging.getLogger(__name__)
 STAGE: Final = "lab_validation"
@@ -35,17 +44,19 @@ STAGE: Final = "lab_validation"
 _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('decide:' || $1, 0))"
 _JOB: Final = "SELECT policy_digest, input_summary FROM jobs WHERE job_id = $1"
 _RESULTS: Final = """
-SELECT r.stage, o.evidence_digest FROM runs r JOIN run_outcomes o USING (run_id)
+SELECT r.run_id, r.stage, o.evidence_digest, o.attempt, o.finished_at
+FROM runs r JOIN run_outcomes o USING (run_id)
 WHERE r.job_id = $1 AND o.state = 'COMPLETE'
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A signed decision's bytes and the bundle that shows it."""
+    """A signed decision's bytes, the bundle that shows it, and the receipts that it names."""
 
     envelope: bytes
     bundle: dict[str, Any]
+    receipts: tuple[bytes, ...]
 
 
 async def decide(plane: ControlPlane, job_id: str) -> None:
@@ -61,6 +72,10 @@ async def decide(plane: ControlPlane, job_id: str) -> None:
         if isinstance(made, JobError):
             await end_job(connection, job, "failed", error=made)
             return
+        # In one order, as every transaction that locks artifacts.
+        for receipt in sorted(made.receipts, key=sha256_hex):
+            received = await keep_bytes(plane, connection, receipt)
+            await refer_to_artifact(connection, job_id, received, "receipt")
         digest = await keep_bytes(plane, connection, made.envelope)
         await refer_to_artifact(connection, job_id, digest, "decision")
         await append_event(connection, job_id, "artifact", {"role": "decision", "digest": digest})
@@ -75,7 +90,9 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
     }
     envelopes = {row["evidence_digest"]: row["stage"] for row in results}
     try:
-        evidence = evidence_of(envelopes, documents, job["policy_digest"])
+        receipts = receipts_of(job_id, results, documents)
+        evidence = evidence_of(envelopes, documents, job["policy_digest"], receipts)
+        documents |= receipts
         with_guard = options_of(job["input_summary"]["options"]).with_guard
     except Refused as error:
         return JobError(code=error.code, message=error.detail, stage=STAGE)
@@ -83,7 +100,7 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
         if reference.digest not in documents:
             documents[reference.digest] = await load_document(plane, reference.digest)
     try:
-        return await asyncio.to_thread(_judge, documents, evidence, plane.keys.signing, with_guard)
+        return await asyncio.to_thread(_judge, documents, evidence, plane.keys.signing, with_guard, receipts)
     except Unavailable:
         raise
     except Refused as error:
@@ -94,35 +111,76 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
         return JobError(code="internal_error", message="the evidence could not be judged", stage=STAGE)
 
 
+def receipts_of(job_id: str, results: Sequence[Row], documents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The receipts of accepted results, by digest: a pure function of what was stored with each.
+
+    ``results`` have the columns ``run_id``, ``attempt``, ``evidence_digest`` and ``finished_at``.
+    """
+    made = [
+        canonical(
+            Receipt(
+                schema_version="edgeproof-receipt-v1",
+                job_id=job_id,
+                run_id=row["run_id"],
+                attempt=row["attempt"],
+                envelope=row["evidence_digest"],
+                runner_key=_binding(row["stage"], documents[row["evidence_digest"]]).runner_key,
+                received_at=utc_text(row["finished_at"]),
+            )
+        )
+        for row in results
+    ]
+    return {sha256_hex(data): data for data in made}
+
+
 def evidence_of(
-    envelopes: Mapping[str, str], documents: Mapping[str, bytes], policy_digest: str
+    envelopes: Mapping[str, str],
+    documents: Mapping[str, bytes],
+    policy_digest: str,
+    receipts: Iterable[str],
 ) -> tuple[EvidenceRef, ...]:
     """All that a decision on these results rests on, sorted by kind and digest.
 
-    ``envelopes`` maps the digest of each accepted result to its stage. Job specs and raw data are those
-    that the results name, so that attempts which came to nothing leave no trace here.
+    ``envelopes`` maps the digest of each accepted result to its stage; ``receipts`` are digests. Job specs
+    and raw data are those that the results name, so that attempts which came to nothing leave no trace here.
     """
     found = {EvidenceRef(kind="policy", digest=policy_digest)}
+    found |= {EvidenceRef(kind="receipt", digest=digest) for digest in receipts}
     for digest, stage in envelopes.items():
-        _, payload = peek_payload(documents[digest])
         if stage == "forge":
-            build = decode_canonical(payload, BuildStatement, what="build").predicate
-            binding = build.buildDefinition.internalParameters.binding
             found.add(EvidenceRef(kind="build", digest=digest))
         else:
-            measured = decode_canonical(payload, MeasurementStatement, what="measurement").predicate
-            binding = measured.binding
+            measured = _measured(documents[digest])
             found.add(EvidenceRef(kind="measurement", digest=digest))
             found.add(EvidenceRef(kind="samples", digest=measured.raw_samples))
             found.add(EvidenceRef(kind="quality", digest=measured.raw_quality))
-        found.add(EvidenceRef(kind="job-spec", digest=binding.job_spec))
+        spec = _binding(stage, documents[digest]).job_spec
+        found.add(EvidenceRef(kind="job-spec", digest=spec))
     return tuple(sorted(found, key=lambda one: (one.kind, one.digest)))
 
 
+def _binding(stage: str, envelope: bytes) -> Binding:
+    if stage != "forge":
+        return _measured(envelope).binding
+    _, payload = peek_payload(envelope)
+    build = decode_canonical(payload, BuildStatement, what="build").predicate
+    return build.buildDefinition.internalParameters.binding
+
+
+def _measured(envelope: bytes) -> Measurement:
+    _, payload = peek_payload(envelope)
+    return decode_canonical(payload, MeasurementStatement, what="measurement").predicate
+
+
 def _judge(
-    documents: Mapping[str, bytes], evidence: Sequence[EvidenceRef], key: SigningKey, with_guard: bool
+    documents: Mapping[str, bytes],
+    evidence: Sequence[EvidenceRef],
+    key: SigningKey,
+    with_guard: bool,
+    receipts: Mapping[str, bytes],
 ) -> Made:
     dossier = assemble(documents, evidence, key.public)
     statement = judge(dossier, with_guard=with_guard)
     envelope = key.seal(canonical(statement))
-    return Made(envelope, response_bundle(dossier, statement, sha256_hex(envelope)))
+    bundle = response_bundle(dossier, statement, sha256_hex(envelope))
+    return Made(envelope, bundle, tuple(receipts.values()))

@@ -1,48 +1,47 @@
 """A runner hands in what became of a run: a signed result, or a failure.
 
-A result is verified before anything is stored, and the fence decides in the transaction that stores it. What
-a decision demands beyond one result (raw data that fits, a chain without a gap) is ``decide``'s to check.
+A result is verified before anything is stored (``check_result``), and the fence decides in the transaction
+that stores outcome, artifacts and metric rows. Whoever holds a lease's token may deliver what its runner
+signed: the signature says whose result it is.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from edgeproof.contract.canonical import decode_canonical, sha256_hex
+from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import CODES, Refused
 from edgeproof.contract.jobs import JobError
-from edgeproof.contract.policy import Policy
 from edgeproof.contract.runners import FailRequest, FailResponse, SubmitResponse
-from edgeproof.contract.statements import (
-    BuildStatement,
-    ForgeConfig,
-    JobSpecStatement,
-    MeasuredArtifact,
-    open_statement,
-)
+from edgeproof.contract.sigstore_bundle import envelope_in, is_bundle
 from edgeproof.domain.runs import Lease
-from edgeproof.lab.chain import check_build, check_measurement
 from edgeproof.server import queue_sql
 from edgeproof.server.advance import advance
 from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
+from edgeproof.server.check_result import check_outputs, check_result
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.documents import load_document
 from edgeproof.server.events import append_event
 from edgeproof.server.principals import require
 from edgeproof.server.run_endings import lease_ended, leave_queue
+from edgeproof.server.run_metrics import store_metrics
 
 _logger = logging.getLogger(__name__)
 _UNKNOWN_CODE: Final = "stage_crashed"
-RAW_ROLES: Final = frozenset({"samples", "quality"})
-MAX_RAW_BYTES: Final = 64 << 20
-"""Judging reads raw data whole; at this size it takes some 400 MiB for some seconds."""
+_ALLOWED: Final = "SELECT 1 FROM runner_keys WHERE public_key = $1 AND removed_at IS NULL"
+_HOLDER: Final = """
+SELECT held.runner_id, runners.public_key
+FROM (
+    SELECT run_id, runner_id, attempt, lease_digest FROM run_queue WHERE run_id = $1
+    UNION ALL
+    SELECT run_id, runner_id, attempt, lease_digest FROM run_outcomes WHERE run_id = $1
+) held
+JOIN runs USING (run_id) JOIN jobs USING (job_id) JOIN runners USING (runner_id)
+WHERE attempt = $2 AND lease_digest = $3 AND (owner_id = $4 OR $5)
+"""
 _HAVE: Final = """
 SELECT digest, size FROM artifacts WHERE digest = ANY($3::text[]) AND (
     EXISTS (SELECT FROM uploads u WHERE u.principal_id = $1 AND u.digest = artifacts.digest)
@@ -51,40 +50,40 @@ SELECT digest, size FROM artifacts WHERE digest = ANY($3::text[]) AND (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A verified result: its role among the job's artifacts, and those that it names, by their role."""
-
-    role: str
-    outputs: dict[str, str]
-
-
 async def submit(
     plane: ControlPlane, principal: Principal, run_id: str, lease: Lease, envelope: bytes
 ) -> SubmitResponse:
     """Store a signed result as the run's only outcome and advance its job.
 
-    The same bytes again give the same answer. A lease that has expired but was not reaped is still good.
+    ``envelope`` is a DSSE envelope's canonical bytes, or a key-based Sigstore bundle around one: the same
+    envelope again, in either form, gives the same answer. A lease that has expired but was not reaped is
+    still good. The lease's runner delivers, or by hand the job's owner or an admin.
 
     Raises:
         Refused: ``stale_lease``, ``different_outcome``, ``artifact_missing``, ``result_invalid``,
-            ``not_canonical``, ``envelope_invalid``, ``key_unknown``, ``signature_invalid``,
-            ``statement_invalid``. Nothing is stored then.
+            ``not_canonical``, ``envelope_invalid``, ``key_unknown``, ``key_not_allowed``,
+            ``keyless_not_supported``, ``signature_invalid``, ``statement_invalid``. Nothing is stored then.
     """
-    require(principal, "runner")
+    if principal.kind != "runner":
+        principal = await _lease_holder(plane, principal, run_id, lease)
+    if is_bundle(envelope):
+        envelope = envelope_in(envelope, PublicKey.from_base64(principal.public_key or "").keyid)
     digest = sha256_hex(envelope)
     fence = (run_id, lease.attempt, lease.digest, principal.runner_id)
     held = await plane.database.pool.fetchrow(queue_sql.LEASED_RUN, *fence)
     if held is None:
         return _submitted(run_id, await _outcome(plane, principal, run_id, lease, digest))
-    result = await _verify(plane, held["job_spec_digest"], envelope)
+    result = await check_result(plane, held["job_spec_digest"], envelope)
     async with plane.database.transaction() as connection:
         run = await connection.fetchrow(queue_sql.LOCK_LEASED, *fence)
         if run is not None:
+            if await connection.fetchval(_ALLOWED, result.runner_key) is None:
+                raise Refused("key_not_allowed")
             outputs = sorted(set(result.outputs.values()))
             rows = await connection.fetch(_HAVE, principal.principal_id, run["job_id"], outputs)
-            _check_outputs(result, {row["digest"]: row["size"] for row in rows})
+            check_outputs(result, {row["digest"]: row["size"] for row in rows})
             await leave_queue(connection, run, "COMPLETE", evidence=digest, submission=digest)
+            await store_metrics(connection, result.models, result.hardware)
             await keep_bytes(plane, connection, envelope)
             for role, one in sorted([(result.role, digest), *result.outputs.items()], key=lambda it: it[1]):
                 await refer_to_artifact(connection, run["job_id"], one, role)
@@ -124,47 +123,15 @@ async def fail(
     return FailResponse(run_id=run_id, state=state)
 
 
-async def _verify(plane: ControlPlane, spec_digest: str, envelope: bytes) -> Result:
-    spec_envelope = await load_document(plane, spec_digest)
-    spec = open_statement(spec_envelope, plane.keys.signing.public, JobSpecStatement, what="job spec")
-    policy = await load_document(plane, spec.predicate.policy_digest)
-    try:
-        return await asyncio.to_thread(_check, envelope, spec_digest, spec, policy)
-    except Refused as error:
-        if error.code == "chain_broken":
-            raise Refused("result_invalid", error.detail) from error
-        raise
-
-
-def _check(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes) -> Result:
-    config = spec.predicate.config
-    if isinstance(config, ForgeConfig):
-        runner = PublicKey.from_base64(spec.predicate.runner_key)
-        build = open_statement(envelope, runner, BuildStatement, what="build")
-        if len(build.subject) != 1:
-            raise Refused("result_invalid", "a build has one subject: the artifact it made")
-        manifest = build.predicate.buildDefinition.internalParameters.manifest
-        made = MeasuredArtifact(
-            artifact=build.subject[0].digest.sha256,
-            build=sha256_hex(envelope),
-            source=config.source,
-            precision=manifest.artifact.precision,
-            model_name=config.source_name,
-        )
-        check_build(envelope, spec_digest, spec, made)
-        return Result("build", {"output": made.artifact})
-    parsed = decode_canonical(policy, Policy, what="policy")
-    measured = check_measurement(envelope, spec_digest, spec, parsed).predicate
-    return Result("measurement", {"samples": measured.raw_samples, "quality": measured.raw_quality})
-
-
-def _check_outputs(result: Result, sizes: Mapping[str, int]) -> None:
-    """``sizes``, in bytes, of those artifacts that the runner may name."""
-    if missing := set(result.outputs.values()) - sizes.keys():
-        raise Refused("artifact_missing", f"upload sha256:{min(missing)} first")
-    for role, digest in result.outputs.items():
-        if role in RAW_ROLES and sizes[digest] > MAX_RAW_BYTES:
-            raise Refused("result_invalid", f"{sizes[digest]} bytes of {role}; {MAX_RAW_BYTES} are taken")
+async def _lease_holder(plane: ControlPlane, principal: Principal, run_id: str, lease: Lease) -> Principal:
+    """The runner whose lease token ``principal`` brings; only for the job's owner and for admins."""
+    require(principal, "user", "admin")
+    row = await plane.database.pool.fetchrow(
+        _HOLDER, run_id, lease.attempt, lease.digest, principal.principal_id, principal.kind == "admin"
+    )
+    if row is None:
+        raise Refused("stale_lease", f"run {run_id}, attempt {lease.attempt}")
+    return Principal(row["runner_id"], "runner", row["runner_id"], row["public_key"])
 
 
 async def _outcome(
@@ -188,14 +155,13 @@ def _submitted(run_id: str, outcome: Any) -> SubmitResponse:
 
 def _job_error(request: FailRequest, stage: str) -> JobError:
     known = request.code in CODES
-    told: dict[str, Any] = {"fault": request.fault}
-    if not known:
-        told["code"] = request.code
     return JobError(
         code=request.code if known else _UNKNOWN_CODE,
         message=request.message,
         stage=stage,
-        evidence=(told, *request.evidence),
+        evidence=request.evidence if known else ({"code": request.code}, *request.evidence),
+        fault=request.fault,
+        retryable=request.retryable,
     )
 
 

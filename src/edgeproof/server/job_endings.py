@@ -32,7 +32,14 @@ async def end_job(
     move(job["status"], status)
     told: dict[str, Any] = {"status": status}
     if error is not None:
-        told["error"] = {"code": error.code, "message": error.message, "stage": error.stage}
+        error = error.attributed()
+        told["error"] = {
+            "code": error.code,
+            "message": error.message,
+            "stage": error.stage,
+            "fault": error.fault,
+            "retryable": error.retryable,
+        }
     if result is not None:
         told["decision"] = result["deployment_decision"]["decision"]
     # Before the row says that it has ended, for an ended job gets no event.

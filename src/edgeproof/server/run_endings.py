@@ -62,6 +62,7 @@ async def leave_queue(
 ) -> None:
     """Store the run's outcome, take it out of the queue and ask for its job's next step."""
     run_id = run["run_id"]
+    failure = None if failure is None else failure.attributed()
     await connection.execute(queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure)
     await connection.execute(queue_sql.LEAVE_QUEUE, run_id)
     await tell_run(connection, run, state, failure)
@@ -79,5 +80,11 @@ async def tell_run(connection: Connection, run: Row, state: RunState, error: Job
         "runner_id": run["runner_id"],
     }
     if error is not None:
-        data["error"] = {"code": error.code, "message": error.message}
+        told = error.attributed()
+        data["error"] = {
+            "code": told.code,
+            "message": told.message,
+            "fault": told.fault,
+            "retryable": told.retryable,
+        }
     await append_event(connection, run["job_id"], "metadata", data)

@@ -15,6 +15,7 @@ from typing import Literal
 from edgeproof.contract.canonical import canonical, round6, sha256_hex
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.policy import Policy
+from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.requests import Precision
 from edgeproof.contract.results import (
     AccuracyResult,
@@ -76,6 +77,7 @@ from edgeproof.lab.chain import inputs_of
 from edgeproof.lab.policies import default_policy
 
 NOW = "2026-01-02T03:04:05Z"
+RECEIVED = "2026-01-02T03:04:06Z"
 SHAPES: dict[str, tuple[int, ...]] = {"image": (1, 1, 8, 8)}
 Role = Literal["baseline", "candidate"]
 
@@ -86,9 +88,9 @@ class Scene:
 
     ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels).
     ``jitter`` is the relative spread between process pairs. With ``settled`` False no warm-up came to rest.
-    ``noise_pct`` is the device's noise floor.
-    ``numbers`` is what the results claim their
-    numbers to be: to readers they shall look like a device's.
+    ``noise_pct`` is the device's noise floor. ``numbers`` is what the results claim their numbers to be: to
+    readers they shall look like a device's. ``receipts``: the control plane's notes on what it took are
+    among the evidence.
     """
 
     job_id: str = "job_test"
@@ -104,6 +106,7 @@ class Scene:
     candidate_nonfinite: int = 0
     candidate_precision: Precision = "int8"
     numbers: Literal["measured", "estimated", "simulated"] = "measured"
+    receipts: bool = False
     seed: int = 1
     policy: Policy = field(default_factory=default_policy)
 
@@ -163,6 +166,22 @@ class _Maker:
         digest = sha256_hex(data)
         self._documents[digest] = data
         self._evidence.append(EvidenceRef(kind=kind, digest=digest))
+        return digest
+
+    def _seal(self, kind: EvidenceKind, binding: Binding, statement: object) -> str:
+        """Sign what the runner hands in, and note its receipt if asked to; the envelope's digest."""
+        digest = self._keep(kind, self._runner.seal(canonical(statement)))
+        if self._scene.receipts:
+            receipt = Receipt(
+                schema_version="edgeproof-receipt-v1",
+                job_id=binding.job_id,
+                run_id=binding.run_id,
+                attempt=binding.attempt,
+                envelope=digest,
+                runner_key=binding.runner_key,
+                received_at=RECEIVED,
+            )
+            self._keep("receipt", canonical(receipt))
         return digest
 
     def _name(self, what: str) -> str:
@@ -244,7 +263,7 @@ class _Maker:
                 ),
             ),
         )
-        build = self._keep("build", self._runner.seal(canonical(statement)))
+        build = self._seal("build", binding, statement)
         return MeasuredArtifact(
             artifact=artifact, build=build, source=source, precision=precision, model_name="digits"
         )
@@ -320,7 +339,7 @@ class _Maker:
                 environment_after=environment,
             ),
         )
-        self._keep("measurement", self._runner.seal(canonical(statement)))
+        self._seal("measurement", binding, statement)
 
 
 def _noise(scene: Scene) -> NoiseFloor:

@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from edgeproof.contract.envelope import SigningKey
+from edgeproof.contract.faults import Fault
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import (
@@ -98,8 +99,10 @@ class Worker:
         await self.upload(claimed, made)
         return await self.submit(claimed, made.envelope)
 
-    async def fail(self, claimed: ClaimedRun, *, retryable: bool, code: str = "build_failed") -> str:
-        request = FailRequest(code=code, message="it broke", fault="user", retryable=retryable)
+    async def fail(
+        self, claimed: ClaimedRun, *, retryable: bool, code: str = "build_failed", fault: Fault = "user"
+    ) -> str:
+        request = FailRequest(code=code, message="it broke", fault=fault, retryable=retryable)
         return (await fail(self.plane, self.principal, claimed.run_id, lease_of(claimed), request)).state
 
     async def work_off(self, scene: Scene | None = None) -> int:

@@ -73,7 +73,8 @@ async def test_an_unknown_failure_code_is_kept_as_evidence_of_a_known_one(yard: 
     await yard.one.fail(await yard.one.take(), retryable=False, code="of_another_release")
     error = (await yard.job(job.job_id)).error
     assert error.code == "stage_crashed"
-    assert error.evidence[0] == {"fault": "user", "code": "of_another_release"}
+    assert error.evidence[0] == {"code": "of_another_release"}
+    assert (error.fault, error.retryable) == ("user", False)
 
 
 async def test_lost_runners_until_attempts_run_out_fail_the_job_with_lease_expired(yard: Any) -> None:

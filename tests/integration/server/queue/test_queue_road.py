@@ -31,7 +31,9 @@ async def test_a_job_goes_from_queued_to_a_signed_decision(yard: Any) -> None:
     items = (await list_evidence(yard.plane, yard.user, job.job_id)).items
     kinds = sorted(item.kind for item in items)
     assert kinds == sorted(
-        ["decision", "build", "build", "measurement", "policy", "quality", "samples", *["job-spec"] * 3]
+        ["decision", "build", "build", "measurement", "policy", "quality", "samples"]
+        + ["job-spec"] * 3
+        + ["receipt"] * 3
     )
     envelope = await load_document(yard.plane, items[0].digest)
     payload = open_envelope(envelope, yard.plane.keys.signing.public)
