@@ -142,12 +142,18 @@ class Up:
         assert found is not None
         return found
 
-    def client(self) -> Client:
+    def client(self, address: str | None = None) -> Client:
+        """At ``address`` if given: another way to the same control plane."""
         credentials = self.credentials
         # Patient enough for a control plane that was killed and is being started again.
         patient = RetryPolicy(attempts=60, cap_seconds=0.5)
         return self.clients.enter_context(
-            Client(self.address, token=credentials.user_token, ca_file=credentials.ca_file, retry=patient)
+            Client(
+                address or self.address,
+                token=credentials.user_token,
+                ca_file=credentials.ca_file,
+                retry=patient,
+            )
         )
 
     def child(self, role: str) -> psutil.Process:

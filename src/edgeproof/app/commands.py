@@ -6,7 +6,17 @@ import os
 from pathlib import Path
 
 from edgeproof.cli.main import cli
-from edgeproof.cli.use_cases import DemoOptions, DoctorReport, NoiseOptions, RunnerOptions, UpOptions
+from edgeproof.cli.use_cases import (
+    DemoOptions,
+    DoctorReport,
+    InstallOptions,
+    JoinOptions,
+    JoinReport,
+    NoiseOptions,
+    RunnerOptions,
+    RunnerStatusReport,
+    UpOptions,
+)
 from edgeproof.contract.statements import NoiseFloor
 
 
@@ -30,6 +40,21 @@ class WiredUseCases:
         from edgeproof.app.noise import measure_noise
 
         return measure_noise(options)
+
+    def join(self, options: JoinOptions) -> JoinReport:
+        from edgeproof.app.join import join_control_plane
+
+        return join_control_plane(options)
+
+    def runner_status(self, home: Path) -> RunnerStatusReport:
+        from edgeproof.app.runner_status import runner_status
+
+        return runner_status(home)
+
+    def install_runner(self, options: InstallOptions) -> str:
+        from edgeproof.app.install import install_runner
+
+        return install_runner(options)
 
     def demo(self, options: DemoOptions) -> int:
         from edgeproof.app.demo import run_demo

@@ -1,4 +1,4 @@
-"""``edgeproof runner start``: wires the agent to the HTTP client and to what this machine has."""
+"""``edgeproof runner start``: wires an agent to its control plane and ends it on a signal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from edgeproof.client.transport import ControlPlaneClient
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ISOLATION_ORDER, Isolation
 from edgeproof.runner.agent import Agent
-from edgeproof.runner.engines import boot_id, detect_capabilities
-from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.engines import boot_id, detect_capabilities, restricted
+from edgeproof.runner.home import DEFAULT_CACHE_BYTES, RunnerHome
 from edgeproof.runner.isolation import detect
 from edgeproof.runner.session import Session
+from edgeproof.runner.state import read_joined
+from edgeproof.runner.stopping import Stopping
 
 
 def run_runner(options: RunnerOptions) -> int:
@@ -31,24 +33,52 @@ def run_runner(options: RunnerOptions) -> int:
 
 
 async def _run(options: RunnerOptions) -> int:
-    address = ServerAddress.parse(options.server)
+    home = RunnerHome(
+        options.home,
+        hide=_private_folder(options),
+        cache_bytes=DEFAULT_CACHE_BYTES if options.cache_bytes is None else options.cache_bytes,
+    )
+    address, ca_file = _control_plane(options, home)
+    stopping = Stopping(options.drain_seconds)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.ask)
+    detected = detect_capabilities(await isolation_level(options.isolation), dict(options.labels))
+    capabilities = restricted(detected, options.only)
+    try:
+        async with ControlPlaneClient(address, ca_file=ca_file) as client:
+            session = Session(client, home.signing_key(), capabilities, _enrolment_token(options))
+            return await Agent(session, home, boot_id()).serve(
+                stopping.draining, hand_back=stopping.now, max_runs=options.max_runs
+            )
+    finally:
+        stopping.close()
+
+
+def _control_plane(options: RunnerOptions, home: RunnerHome) -> tuple[ServerAddress, str | None]:
+    """The pinned address and the CA file: those given, else those joined."""
+    ca_file = str(options.ca_file) if options.ca_file else None
+    if options.server is not None:
+        return pinned(options.server), ca_file
+    joined = read_joined(home)
+    if joined is None:
+        raise Refused(
+            "not_joined", f"{home.root} has joined no control plane: `edgeproof runner join URL#sha256:KEY`"
+        )
+    return pinned(joined.server), ca_file or joined.ca_file
+
+
+def pinned(text: str) -> ServerAddress:
+    """Raises ``Refused`` (``fingerprint_required``) for an address without its server's key."""
+    address = ServerAddress.parse(text)
     if address.pinned_keyid is None:
         raise Refused(
-            "server_key_mismatch",
+            "fingerprint_required",
             "name the control plane with its key, URL#sha256:<key>, as `edgeproof up` prints it",
         )
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    home = RunnerHome(options.home, hide=_private_folder(options))
-    capabilities = detect_capabilities(await _isolation(options.isolation))
-    ca_file = str(options.ca_file) if options.ca_file else None
-    async with ControlPlaneClient(address, ca_file=ca_file) as client:
-        session = Session(client, home.signing_key(), capabilities, _enrolment_token(options))
-        return await Agent(session, home, boot_id()).serve(stop, max_runs=options.max_runs)
+    return address
 
 
-async def _isolation(wanted: str | None) -> Isolation:
+async def isolation_level(wanted: str | None) -> Isolation:
     """The level asked for, if this machine has it; else the highest it has."""
     best = await detect()
     if wanted is None:

@@ -220,6 +220,8 @@ async def _start_runner(config: ServeConfig, ready: Ready) -> asyncio.subprocess
         str(data_dir / "runner"),
         "--token-file",
         str(data_dir / ENROLMENT_FILE),
+        "--drain-seconds",
+        "0",
         "--parent-pid",
         str(os.getpid()),
         *(["--ca-file", config.tls_cert] if config.tls_cert else []),

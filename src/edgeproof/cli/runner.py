@@ -8,15 +8,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from edgeproof.cli.device import FILE, default_home, home_option, install, join, label_pairs, status
 from edgeproof.cli.options import connection, json_option, server_options
 from edgeproof.cli.use_cases import NoiseOptions, RunnerOptions, UseCases
 from edgeproof.contract.jobs import Progress
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-def _default_home() -> Path:
-    return Path.home() / ".local" / "share" / "edgeproof-runner"
 
 
 @click.group()
@@ -24,22 +19,34 @@ def runner() -> None:
     """Run this machine as a runner; enrol others."""
 
 
+for _command in (join, status, install):
+    runner.add_command(_command)
+
+
 @runner.command()
-@click.argument("server", metavar="URL#sha256:KEY")
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=_default_home,
-              show_default="~/.local/share/edgeproof-runner", help="Key, caches and outbox.")  # fmt: skip
+@click.argument("server", metavar="[URL#sha256:KEY]", required=False)
+@home_option
 @click.option("--token", help="Enrolment token, needed once.")
-@click.option("--token-file", type=_FILE, help="A file that holds the enrolment token.")
+@click.option("--token-file", type=FILE, help="A file that holds the enrolment token.")
 @click.option("--once", is_flag=True, help="Do one run, then end.")
 @click.option("--max-runs", type=click.IntRange(1), help="Do so many runs, then end.")
 @click.option("--isolation", type=click.Choice(["none", "rlimit", "namespaces"]),
               help="Exactly this level; default: the highest to be had.")  # fmt: skip
-@click.option("--ca-file", type=_FILE, help="CA certificates, PEM, to trust besides the system's.")
+@click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust besides the system's.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=label_pairs,
+              envvar="EDGEPROOF_RUNNER_LABELS", help="Say more of this machine; repeatable.")  # fmt: skip
+@click.option("--only", multiple=True, metavar="STAGE[/BACKEND]", envvar="EDGEPROOF_RUNNER_ONLY",
+              help="Do nothing but this, e.g. forge or runtime/onnxruntime; repeatable.")  # fmt: skip
+@click.option("--cache-bytes", type=click.IntRange(0), envvar="EDGEPROOF_RUNNER_CACHE_BYTES",
+              help="Bound on fetched inputs and earlier builds; default 16 GiB.")  # fmt: skip
+@click.option("--drain-seconds", type=click.FloatRange(0), default=300.0, show_default=True,
+              envvar="EDGEPROOF_RUNNER_DRAIN_SECONDS",
+              help="Time for a run under way to finish when asked to stop.")  # fmt: skip
 @click.option("--parent-pid", type=int, hidden=True)
 @click.pass_obj
 def start(
     use_cases: UseCases,
-    server: str,
+    server: str | None,
     home: Path,
     token: str | None,
     token_file: Path | None,
@@ -47,11 +54,16 @@ def start(
     max_runs: int | None,
     isolation: str | None,
     ca_file: Path | None,
+    labels: tuple[tuple[str, str], ...],
+    only: tuple[str, ...],
+    cache_bytes: int | None,
+    drain_seconds: float,
     parent_pid: int | None,
 ) -> None:
     """Claim runs from a control plane and do them, until Ctrl-C. It dials out only.
 
-    The control plane is named with its key's fingerprint, as `edgeproof up` prints it.
+    Without an argument it serves the control plane that was joined. Ctrl-C or SIGTERM lets the run under way
+    finish, a second one hands it back.
     """
     use_cases.runner(
         RunnerOptions(
@@ -62,14 +74,18 @@ def start(
             max_runs=1 if once else max_runs,
             isolation=isolation,
             ca_file=ca_file,
+            labels=labels,
+            only=only,
+            cache_bytes=cache_bytes,
+            drain_seconds=drain_seconds,
             parent_pid=parent_pid,
         )
     )
 
 
 @runner.command()
-@click.argument("model", type=_FILE)
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=_default_home,
+@click.argument("model", type=FILE)
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=default_home,
               show_default="~/.local/share/edgeproof-runner", help="Who remembers it.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 1024), help="Default: one for each physical core.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=1, show_default=True)
@@ -130,7 +146,8 @@ def enrol(
     if as_json:
         click.echo(msgspec.json.encode({"server": address, "token": enrolment}).decode())
     else:
-        click.echo(f"On the other machine:\n  edgeproof runner start {address} --token {enrolment}")
+        click.echo(f"On the other machine:\n  edgeproof runner join {address} --token {enrolment}")
+        click.echo("  edgeproof runner start")
 
 
 @runner.command(name="list")

@@ -35,10 +35,16 @@ class UpOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerOptions:
-    """``server`` is ``URL#sha256:<key>``. ``token_file`` holds an enrolment token."""
+    """``server`` is ``URL#sha256:<key>``; without it, the one that was joined. ``token_file`` holds an
+    enrolment token. ``only`` are stages or ``stage/backend``. On a wish to stop, a run under way has
+    ``drain_seconds`` to finish."""
 
-    server: str
     home: Path
+    server: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    cache_bytes: int | None = None
+    drain_seconds: float = 300.0
     token: str | None = None
     token_file: Path | None = None
     max_runs: int | None = None
@@ -56,6 +62,62 @@ class NoiseOptions:
     threads: int
     batch: int
     on_progress: Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinOptions:
+    """``replace`` allows a home that has joined another control plane to leave it."""
+
+    server: str
+    home: Path
+    token: str | None = None
+    ca_file: Path | None = None
+    replace: bool = False
+
+
+class JoinReport(Wire, frozen=True, kw_only=True):
+    runner_id: str
+    key: str
+    server: str
+    isolation: str
+
+
+class RunReport(Wire, frozen=True, kw_only=True):
+    """The run that a runner does now."""
+
+    run_id: str
+    job_id: str
+    stage: str
+    attempt: int
+    since: str
+
+
+class RunnerStatusReport(Wire, frozen=True, kw_only=True):
+    """``key`` is ``sha256:<hex>``; sizes in bytes; what only a running runner knows is else None."""
+
+    home: str
+    key: str
+    runner_id: str | None
+    server: str | None
+    running: bool
+    pid: int | None
+    draining: bool
+    isolation: str
+    run: RunReport | None
+    runs_done: int
+    undelivered: tuple[str, ...]
+    cache_bytes: int
+    last_contact_at: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallOptions:
+    """``dry_run`` says what would be done; ``print_unit`` gives the unit's text alone."""
+
+    home: Path
+    user: str
+    print_unit: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +156,12 @@ class UseCases(Protocol):
     def runner(self, options: RunnerOptions) -> int: ...
 
     def noise(self, options: NoiseOptions) -> NoiseFloor: ...
+
+    def join(self, options: JoinOptions) -> JoinReport: ...
+
+    def runner_status(self, home: Path) -> RunnerStatusReport: ...
+
+    def install_runner(self, options: InstallOptions) -> str: ...
 
     def demo(self, options: DemoOptions) -> int: ...
 

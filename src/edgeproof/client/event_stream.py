@@ -69,7 +69,7 @@ async def follow(exchange: Exchange, job_id: str, after: int = 0) -> AsyncIterat
         attempt += 1
         if attempt >= exchange.retry.attempts or not may_repeat(lost, idempotent=True):
             raise lost
-        await exchange.retry.pause(attempt - 1)
+        await exchange.retry.pause(attempt - 1, lost.retry_after)
 
 
 def _event(message: Message) -> JobEvent:

@@ -24,10 +24,13 @@ from edgeproof.contract.jobs import Health
 
 HEALTH: Final = "/health"
 JSON: Final = {"Content-Type": "application/json"}
-RETRIED_STATUS: Final = frozenset({502, 503, 504})
+RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
 """Longer than the longest long poll (30 s) and than the server's keep-alive comments (15 s)."""
+
+LONGEST_WISH_SECONDS: Final = 120.0
+"""A longer ``Retry-After`` is cut to this: no server, and nobody between, keeps a runner away for long."""
 
 T = TypeVar("T")
 
@@ -37,7 +40,11 @@ Body = bytes | Callable[[], AsyncIterator[bytes]] | None
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Full jitter: before attempt ``n + 1`` a random share of ``base * 2**n``, at most ``cap`` seconds."""
+    """Full jitter: before attempt ``n + 1`` a random share of ``base * 2**n``, at most ``cap`` seconds.
+
+    What the server asked for with ``Retry-After`` comes before that share, so that those who were all sent
+    away at once do not all come back at once.
+    """
 
     attempts: int = 4
     base_seconds: float = 0.2
@@ -45,10 +52,13 @@ class RetryPolicy:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
 
-    async def pause(self, attempt: int) -> None:
-        """Waits after the failed ``attempt``, counted from 0."""
+    def delay(self, attempt: int, asked: float | None = None) -> float:
+        """Seconds to wait after the failed ``attempt``, counted from 0; ``asked`` is the server's wish."""
         ceiling: float = min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt, 30))
-        await self.sleep(ceiling * self.jitter())
+        return min(asked or 0.0, LONGEST_WISH_SECONDS) + ceiling * self.jitter()
+
+    async def pause(self, attempt: int, asked: float | None = None) -> None:
+        await self.sleep(self.delay(attempt, asked))
 
 
 class NeverSent(Unavailable):
@@ -101,9 +111,10 @@ class Exchange:
                 return response
             except EdgeproofError as error:
                 attempt += 1
+                asked = error.retry_after
                 if attempt >= self.retry.attempts or not may_repeat(error, idempotent):
                     raise
-            await self.retry.pause(attempt - 1)
+            await self.retry.pause(attempt - 1, asked)
 
     @asynccontextmanager
     async def stream(
@@ -169,6 +180,18 @@ def decoded(response: httpx.Response, type_: type[T]) -> T:
 
 
 def _problem(response: httpx.Response, body: bytes) -> EdgeproofError:
+    error = _told(response, body)
+    error.retry_after = _seconds(response.headers.get("Retry-After"))
+    return error
+
+
+def _seconds(header: str | None) -> float | None:
+    """``Retry-After`` in seconds. Its other form, a date, needs the client's clock and is passed over."""
+    text = (header or "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _told(response: httpx.Response, body: bytes) -> EdgeproofError:
     try:
         return from_problem(msgspec.json.decode(body, type=Problem))
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -134,10 +134,10 @@ async def _fill(
             if error.code == "range_not_satisfiable":
                 return
             advanced = partial.exists() and partial.stat().st_size > have
-            attempt = 0 if advanced else attempt + 1
+            attempt, asked = 0 if advanced else attempt + 1, error.retry_after
             if attempt >= exchange.retry.attempts or not may_repeat(error, idempotent=True):
                 raise
-        await exchange.retry.pause(attempt)
+        await exchange.retry.pause(attempt, asked)
 
 
 async def _append(response: httpx.Response, file: BinaryIO) -> None:
@@ -167,10 +167,10 @@ async def fetch_bytes(
             data = await _bounded_body(exchange, artifact_path(digest), max_bytes, query, headers)
             break
         except EdgeproofError as error:
-            attempt += 1
+            attempt, asked = attempt + 1, error.retry_after
             if attempt >= exchange.retry.attempts or not may_repeat(error, idempotent=True):
                 raise
-        await exchange.retry.pause(attempt - 1)
+        await exchange.retry.pause(attempt - 1, asked)
     if sha256_hex(data) != digest:
         raise Refused("artifact_digest_mismatch", f"asked for {digest}, got bytes of {sha256_hex(data)}")
     return data

@@ -38,6 +38,7 @@ from edgeproof.contract.runners import (
     FailResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    RegisterResponse,
     RunnerList,
     SubmitResponse,
 )
@@ -143,10 +144,9 @@ class ControlPlaneClient:
 
     async def register(
         self, key: SigningKey, capabilities: Capabilities, enrolment_token: str | None = None
-    ) -> PublicKey:
-        """Proves the key, adopts the token, and returns the server's key. Also how a token is renewed."""
-        registered = await registration.register(self._exchange, key, capabilities, enrolment_token)
-        return PublicKey.from_base64(registered.server_key)
+    ) -> RegisterResponse:
+        """Proves the key and adopts the token. Also how a token is renewed."""
+        return await registration.register(self._exchange, key, capabilities, enrolment_token)
 
     async def runners(self) -> RunnerList:
         return await self._get("/api/runners", RunnerList)

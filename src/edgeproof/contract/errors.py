@@ -106,6 +106,8 @@ CODES: Final[dict[str, Code]] = {
     "insecure_bind": Code(400, "Off loopback, TLS is required"),
     "insecure_url": Code(400, "Off loopback, the control plane is dialled with https only"),
     "server_unreachable": Code(503, "The control plane cannot be reached"),
+    "fingerprint_required": Code(400, "Name the control plane together with its key"),
+    "not_joined": Code(409, "This runner has joined no control plane"),
     "server_key_mismatch": Code(403, "The control plane has another key than the pinned one"),
 }
 
@@ -140,6 +142,8 @@ class EdgeproofError(Exception):
         self.detail = detail or self.title
         self.errors = errors
         self.nonce = nonce
+        self.retry_after: float | None = None
+        """Seconds that the peer asked to be left alone for; never part of the problem document."""
         super().__init__(f"{code}: {self.detail}")
 
     def problem(self) -> Problem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -18,41 +19,59 @@ from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.leased_run import LeasedRun
 from edgeproof.runner.outbox import Outbox
 from edgeproof.runner.session import Session
+from edgeproof.runner.state import RunUnderWay, StateFile, shown
+from edgeproof.runner.work import Work, do_work
 
 _log = logging.getLogger(__name__)
 
 CLAIM_WAIT_SECONDS: Final = 25.0
+_TELL_SECONDS: Final = 5.0
 
 
 class Agent:
-    """One runner. ``boot_id`` names this boot of the device, as every statement it signs does."""
+    """One runner. ``boot_id`` names this boot of the device, as every statement it signs does.
 
-    def __init__(self, session: Session, home: RunnerHome, boot_id: str) -> None:
+    ``work`` does a run's work; another than the default is for tests of everything around it.
+    """
+
+    def __init__(self, session: Session, home: RunnerHome, boot_id: str, work: Work = do_work) -> None:
         self._session = session
         self._home = home
         self._boot_id = boot_id
-        self._delivery = Delivery(session, Outbox(home.outbox))
+        self._do_work = work
+        self._outbox = Outbox(home.outbox)
+        self._delivery = Delivery(session, self._outbox)
+        self._state = StateFile(home.state, session.capabilities.isolation)
 
-    async def serve(self, stop: asyncio.Event, *, max_runs: int | None = None) -> int:
+    async def serve(
+        self, stop: asyncio.Event, *, hand_back: asyncio.Event | None = None, max_runs: int | None = None
+    ) -> int:
         """Work until ``stop`` is set or ``max_runs`` runs were done; returns how many were done.
 
-        A run under way when ``stop`` is set is handed back. Raises ``Refused`` when the control plane will
-        not have this runner, or when another process works in its folder (``already_running``).
+        A run under way when ``stop`` is set goes on until ``hand_back`` is set (default: ``stop`` itself);
+        then it is handed back. Raises ``Refused`` when the control plane will not have this runner, or when
+        another process works in its folder (``already_running``).
         """
+        give_up = stop if hand_back is None else hand_back
         done = 0
         with self._home.sole_owner():
             self._home.clear_work()
+            telling = asyncio.create_task(self._keep_telling(stop))
             try:
                 await self._session.persist(self._session.open, stop)
                 while not stop.is_set() and (max_runs is None or done < max_runs):
                     await self._delivery.deliver_pending(stop)
                     claimed = await self._claim(stop)
                     if claimed is not None:
-                        await self._do(claimed, stop)
+                        await self._do(claimed, give_up)
                         done += 1
+                        self._state.tell(run=None, runs_done=done)
             except Unavailable:
                 if not stop.is_set():
                     raise
+            finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
         return done
 
     async def _claim(self, stop: asyncio.Event) -> ClaimedRun | None:
@@ -60,8 +79,9 @@ class Agent:
 
         A claim that the control plane grants while we turn away is not known to us: our next one ends it.
         """
-        # Nothing is under way and the outbox is empty: any lease of ours is of a process that was killed.
-        request = ClaimRequest(wait_seconds=CLAIM_WAIT_SECONDS, holding=())
+        # Nothing is under way, and undelivered results are named: any other lease of ours is of a process
+        # that was killed.
+        request = ClaimRequest(wait_seconds=CLAIM_WAIT_SECONDS, holding=self._outbox.undelivered()[:64])
         ask = partial(self._session.control_plane.claim, request)
         asking = asyncio.create_task(self._session.persist(ask, stop))
         stopping = asyncio.create_task(stop.wait())
@@ -74,17 +94,38 @@ class Agent:
             await asyncio.gather(asking, stopping, return_exceptions=True)
         return None if asking.cancelled() else asking.result()
 
-    async def _do(self, claimed: ClaimedRun, stop: asyncio.Event) -> None:
+    async def _do(self, claimed: ClaimedRun, give_up: asyncio.Event) -> None:
         _log.info("run %s: claimed, stage %s, attempt %s", claimed.run_id, claimed.stage, claimed.attempt)
-        run = LeasedRun(self._session, self._home, self._boot_id, claimed)
+        self._state.tell(run=_under_way(claimed))
+        run = LeasedRun(self._session, self._home, self._boot_id, claimed, self._do_work)
         keeping = asyncio.create_task(run.keeper.keep())
         try:
-            outcome = await run.outcome(keeping, stop)
+            outcome = await run.outcome(keeping, give_up)
             if isinstance(outcome, StageFailed):
                 await self._delivery.report(claimed.run_id, run.lease, outcome)
             elif outcome is not None:
                 # From here on the control plane alone says whether the lease still holds.
-                await self._delivery.deliver(outcome, stop)
+                await self._delivery.deliver(outcome, give_up)
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep_telling(self, stop: asyncio.Event) -> None:
+        while True:
+            contact = self._session.last_contact
+            self._state.tell(
+                runner_id=self._session.runner_id,
+                draining=stop.is_set(),
+                last_contact_at=None if contact is None else shown(contact),
+            )
+            await asyncio.sleep(_TELL_SECONDS)
+
+
+def _under_way(claimed: ClaimedRun) -> RunUnderWay:
+    return RunUnderWay(
+        run_id=claimed.run_id,
+        job_id=claimed.job_id,
+        stage=claimed.stage,
+        attempt=claimed.attempt,
+        since=shown(datetime.now(UTC)),
+    )

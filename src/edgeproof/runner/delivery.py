@@ -33,8 +33,12 @@ class Delivery:
         """Keep ``result`` and submit it; it stays kept while the control plane cannot be asked.
 
         A result that is refused is dropped, and unless its lease was lost, its run is reported as failed.
+        Where it cannot be kept, for a full disk, it is delivered all the same, only not after a restart.
         """
-        self._outbox.put(result)
+        try:
+            self._outbox.put(result)
+        except OSError as error:
+            _log.error("run %s: the result cannot be kept: %s", result.run_id, error)
         ask = partial(
             self._session.control_plane.submit, result.run_id, result.lease, result.envelope.encode()
         )

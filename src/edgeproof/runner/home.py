@@ -13,19 +13,25 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
+
+DEFAULT_CACHE_BYTES: Final = 16 << 30
 
 
 class RunnerHome:
     """Paths under one folder, which is made if need be.
 
     ``hide`` is what stages must not see: ``root`` itself, or a folder around it whose other contents are as
-    secret (``up`` keeps the control plane's beside the runner's).
+    secret (``up`` keeps the control plane's beside the runner's). ``cache_bytes`` bounds fetched inputs and
+    earlier builds together, half for each.
     """
 
-    def __init__(self, root: Path, *, hide: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, *, hide: Path | None = None, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> None:
         self.root = root.resolve()
         self.hidden = self.root if hide is None else hide.resolve()
         if not self.root.is_relative_to(self.hidden):
@@ -34,6 +40,9 @@ class RunnerHome:
         self.inputs = self.root / "inputs"
         self.builds = self.root / "builds"
         self.work = self.root / "work"
+        self.joined = self.root / "joined.json"
+        self.state = self.root / "state.json"
+        self.cache_bytes = cache_bytes
         for folder in (self.root, self.outbox, self.inputs, self.builds, self.work):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 

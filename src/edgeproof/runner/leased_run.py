@@ -24,7 +24,7 @@ from edgeproof.runner.job_spec import accept
 from edgeproof.runner.lease_keeper import LeaseKeeper
 from edgeproof.runner.outbox import PendingResult
 from edgeproof.runner.session import Session
-from edgeproof.runner.work import Product, do_work
+from edgeproof.runner.work import Product, Work, do_work
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +38,14 @@ Outcome = PendingResult | StageFailed | None
 class LeasedRun:
     """``boot_id`` names this boot of the device, as every statement it signs does."""
 
-    def __init__(self, session: Session, home: RunnerHome, boot_id: str, claimed: ClaimedRun) -> None:
+    def __init__(
+        self, session: Session, home: RunnerHome, boot_id: str, claimed: ClaimedRun, work: Work = do_work
+    ) -> None:
         self._session = session
         self._home = home
         self._boot_id = boot_id
         self._claimed = claimed
+        self._do_work = work
         self.lease = Lease(claimed.attempt, claimed.lease_token)
         self.keeper = LeaseKeeper(session, claimed)
 
@@ -67,8 +70,9 @@ class LeasedRun:
 
     async def _work(self) -> Outcome:
         run_id = self._claimed.run_id
-        workspace = self._home.new_workspace()
+        workspace: Path | None = None
         try:
+            workspace = self._home.new_workspace()
             product = await self._produce(workspace)
             await self._upload(product)
             return PendingResult(
@@ -93,7 +97,8 @@ class LeasedRun:
             code = "disk_full" if error.errno in _DISK_FULL else "stage_crashed"
             return StageFailed(code, str(error), fault="device", retryable=True)
         finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+            if workspace is not None:
+                shutil.rmtree(workspace, ignore_errors=True)
 
     async def _produce(self, workspace: Path) -> Product:
         key = self._session.key
@@ -105,7 +110,7 @@ class LeasedRun:
             boot_id=self._boot_id,
             isolation=self._session.capabilities.isolation,
         )
-        return await do_work(attestor, self._home, workspace, self._fetch, self.keeper.note)
+        return await self._do_work(attestor, self._home, workspace, self._fetch, self.keeper.note)
 
     async def _fetch(self, digest: str, path: Path) -> None:
         async def ask() -> None:

@@ -6,6 +6,7 @@ because the lease was lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,14 @@ class Outbox:
             except msgspec.MsgspecError as error:
                 _log.error("%s in the outbox is damaged and set aside: %s", path.name, error)
                 path.replace(path.with_suffix(".damaged"))
+
+    def undelivered(self) -> tuple[str, ...]:
+        """The run ids, read only: a damaged file is passed over and stays."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            with contextlib.suppress(msgspec.MsgspecError, FileNotFoundError):
+                found.append(msgspec.json.decode(path.read_bytes(), type=PendingResult).run_id)
+        return tuple(found)
 
     def holds(self, run_id: str) -> bool:
         return self._path(run_id).exists()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from edgeproof.contract.envelope import PublicKey, SigningKey
+from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.runners import (
     Capabilities,
     ClaimedRun,
@@ -18,6 +18,7 @@ from edgeproof.contract.runners import (
     FailResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    RegisterResponse,
     SubmitResponse,
 )
 from edgeproof.domain.runs import Lease
@@ -26,8 +27,8 @@ from edgeproof.domain.runs import Lease
 class ControlPlane(Protocol):
     async def register(
         self, key: SigningKey, capabilities: Capabilities, enrolment_token: str | None
-    ) -> PublicKey:
-        """Prove the key, keep the token for the calls below, and return the pinned server's key."""
+    ) -> RegisterResponse:
+        """Prove the key, keep the token for the calls below; the answer names the pinned server's key."""
         ...
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None: ...

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from edgeproof.client.exchange import RetryPolicy
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.runners import Capabilities
@@ -21,8 +22,8 @@ from edgeproof.runner.port import ControlPlane
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-FIRST_DELAY: Final = 0.2
-LONGEST_DELAY: Final = 30.0
+BACKOFF: Final = RetryPolicy(base_seconds=1.0, cap_seconds=30.0)
+"""A fleet that lost its control plane comes back spread over up to half a minute (full jitter)."""
 
 
 class Session:
@@ -34,11 +35,16 @@ class Session:
         key: SigningKey,
         capabilities: Capabilities,
         enrolment_token: str | None,
+        backoff: RetryPolicy = BACKOFF,
     ) -> None:
         self.control_plane = control_plane
         self.key = key
         self.capabilities = capabilities
+        self.runner_id: str | None = None
+        self.last_contact: datetime | None = None
+        """When the control plane last answered, by this device's clock: for people to read."""
         self._enrolment_token = enrolment_token
+        self._backoff = backoff
         self._server_key: PublicKey | None = None
         self._registrations = 0
         self._registering = asyncio.Lock()
@@ -50,18 +56,22 @@ class Session:
         return self._server_key
 
     async def open(self) -> None:
-        self._server_key = await self.control_plane.register(
-            self.key, self.capabilities, self._enrolment_token
-        )
+        registered = await self.control_plane.register(self.key, self.capabilities, self._enrolment_token)
+        self._server_key = PublicKey.from_base64(registered.server_key)
+        self.runner_id = registered.runner_id
         self._registrations += 1
+        self._heard()
         _log.info("registered with control plane %s", self._server_key.fingerprint)
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
         """``ask()``, with one new registration when the token has run out."""
         known = self._registrations
         try:
-            return await ask()
+            answer = await ask()
+            self._heard()
+            return answer
         except Refused as error:
+            self._heard()
             if error.code != "unauthenticated":
                 raise
         async with self._registering:
@@ -82,7 +92,7 @@ class Session:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + patience
-        delay = FIRST_DELAY
+        failures = 0
         while True:
             try:
                 return await self.call(ask)
@@ -90,8 +100,11 @@ class Session:
                 if clock() > deadline or (stop is not None and stop.is_set()):
                     raise
                 _log.warning("control plane unavailable (%s), trying again", error.code)
-                await _pause(delay * random.uniform(0.5, 1.5), stop)
-                delay = min(delay * 2, LONGEST_DELAY)
+                await _pause(self._backoff.delay(failures, error.retry_after), stop)
+                failures += 1
+
+    def _heard(self) -> None:
+        self.last_contact = datetime.now(UTC)
 
 
 async def _pause(seconds: float, stop: asyncio.Event | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import StageFailed
@@ -32,6 +32,19 @@ class Product(NamedTuple):
     files: dict[str, Path]
 
 
+class Work(Protocol):
+    """Does what ``attestor.spec`` says, in ``workspace``. Raises ``StageFailed``."""
+
+    async def __call__(
+        self,
+        attestor: Attestor,
+        home: RunnerHome,
+        workspace: Path,
+        fetch: Fetch,
+        on_progress: Callable[[Progress], None],
+    ) -> Product: ...
+
+
 async def do_work(
     attestor: Attestor,
     home: RunnerHome,
@@ -43,12 +56,12 @@ async def do_work(
     config = attestor.spec.config
     if isinstance(config, RuntimeConfig):
         _demand_isolation(attestor, config)
-    cache = InputCache(home.inputs)
+    cache = InputCache(home.inputs, home.cache_bytes // 2)
     names: dict[str, str] = {}
     for role, digest in _inputs_of(config).items():
         names[role] = f"input-{role}"
         await cache.place(digest, fetch, workspace / names[role])
-    builds = LentBuilds(home.builds)
+    builds = LentBuilds(home.builds, home.cache_bytes // 2)
     lent = (
         await asyncio.to_thread(builds.lend, config, workspace) if isinstance(config, ForgeConfig) else None
     )

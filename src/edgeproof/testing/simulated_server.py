@@ -34,6 +34,7 @@ from edgeproof.contract.runners import (
     FailResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    RegisterResponse,
     SubmitResponse,
 )
 from edgeproof.contract.statements import (
@@ -152,12 +153,17 @@ class SimulatedServer:
 
     async def register(
         self, key: SigningKey, capabilities: Capabilities, enrolment_token: str | None
-    ) -> PublicKey:
+    ) -> RegisterResponse:
         self._arrive("register", authenticated=False)
         self._runner = key.public
         self._token_good = True
         self._leave("register")
-        return self.key.public
+        return RegisterResponse(
+            runner_id="runner-1",
+            token=secrets.token_hex(8),
+            expires_at=_THEN,
+            server_key=self.key.public.base64,
+        )
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
         self._arrive("claim")

@@ -28,7 +28,8 @@ async def runner(
     pin = server.keys.signing.public.fingerprint
     async with ControlPlaneClient(f"{url}#{pin}") as client:
         token = await admin.create_enrolment_token()
-        assert await client.register(SigningKey.generate(), CAPABILITIES, token) == server.keys.signing.public
+        registered = await client.register(SigningKey.generate(), CAPABILITIES, token)
+        assert registered.server_key == server.keys.signing.public.base64
         yield client
 
 

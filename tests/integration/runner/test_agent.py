@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from edgeproof.contract.runners import Isolation
 from edgeproof.contract.samples import RawSamples
 from edgeproof.contract.statements import BuildInternals, BuildStatement, MeasurementStatement
 from edgeproof.runner.agent import Agent
+from edgeproof.runner.state import read_state
 from edgeproof.testing.simulated_server import DEFAULT_LIMITS, SimulatedRun
 
 
@@ -139,6 +141,45 @@ async def test_stopping_hands_the_run_back(scene) -> None:
         await serving
     assert [(one.code, one.retryable) for one in run.failures] == [("handed_back", True)]
     assert run.state == "PENDING"
+
+
+async def test_draining_finishes_the_run_and_claims_no_other(scene) -> None:
+    run, waiting = scene.server.add(scene.duet(looks=(3,))), scene.server.add(scene.forge())
+    serving = asyncio.create_task(scene.agent().serve(scene.stop, hand_back=asyncio.Event()))
+    async with asyncio.timeout(60):
+        await scene.server.until_progress(run)
+        scene.stop.set()
+        assert await serving == 1
+    assert run.state == "COMPLETE"
+    assert (waiting.state, waiting.attempt) == ("PENDING", 0)
+
+
+async def test_draining_ends_when_patience_does(scene) -> None:
+    run, hand_back = scene.server.add(scene.duet()), asyncio.Event()
+    serving = asyncio.create_task(scene.agent().serve(scene.stop, hand_back=hand_back))
+    async with asyncio.timeout(60):
+        await scene.server.until_progress(run)
+        scene.stop.set()
+        hand_back.set()
+        await serving
+    assert [one.code for one in run.failures] == ["handed_back"]
+    assert run.state == "PENDING"
+
+
+async def test_while_it_works_its_folder_tells_what_it_does(scene) -> None:
+    run = scene.server.add(scene.duet())
+    serving = asyncio.create_task(work(scene.agent(), scene.stop))
+    async with asyncio.timeout(30):
+        await scene.server.until_progress(run)
+        state = read_state(scene.home)
+        assert state is not None
+        assert state.run is not None
+        assert (state.run.run_id, state.run.attempt, state.pid) == (run.run_id, 1, os.getpid())
+        scene.stop.set()
+        await serving
+    state = read_state(scene.home)
+    assert state is not None
+    assert (state.run, state.runs_done) == (None, 1)
 
 
 async def test_stopping_while_nothing_is_to_be_done_is_quick(scene) -> None:

@@ -149,3 +149,14 @@ async def test_a_pinned_key_is_asked_for_before_anything_is_told() -> None:
     assert [one.url.path for one in right.requests] == ["/health", "/x", "/x"]
     assert [one.url.path for one in wrong.requests] == ["/health"]
     assert "Authorization" not in wrong.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"), [("7", 8.0), ("100000", 121.0), ("-1", 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)]
+)
+async def test_a_server_that_asks_to_be_left_alone_is(header: str, pause: float) -> None:
+    away = problem(Unavailable("unavailable"))
+    away.headers["Retry-After"] = header
+    script = Scripted(away, ok())
+    await script.exchange().send("GET", "/x", idempotent=True)
+    assert script.pauses == [pause]

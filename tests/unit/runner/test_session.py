@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from edgeproof.client.exchange import RetryPolicy
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.runners import ClaimRequest
-from edgeproof.runner.session import Session
+from edgeproof.runner.session import BACKOFF, Session
 from edgeproof.testing.simulated_server import SimulatedServer
 
 NOW = ClaimRequest(wait_seconds=0)
@@ -68,3 +71,39 @@ async def test_patience_ends_the_asking(server: SimulatedServer, session: Sessio
     with pytest.raises(Unavailable):
         await session.persist(session.open, patience=-1)
     assert server.calls == ["register"]
+
+
+async def test_what_the_server_asks_for_comes_before_the_next_call(
+    server: SimulatedServer, session: Session
+) -> None:
+    asked: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def ask() -> None:
+        asked.append(clock())
+        if len(asked) == 1:
+            error = Unavailable("unavailable")
+            error.retry_after = 0.05
+            raise error
+
+    await Session(
+        server, session.key, session.capabilities, None, RetryPolicy(base_seconds=0, cap_seconds=0)
+    ).persist(ask)
+    assert asked[1] - asked[0] >= 0.05
+
+
+@pytest.mark.parametrize("outage", [2.0, 20.0, 300.0])
+def test_a_fleet_does_not_come_back_all_at_once(outage: float) -> None:
+    """1,000 runners lose one control plane at one moment; it is back after ``outage`` seconds."""
+    chance = random.Random(1)
+    policy = replace(BACKOFF, jitter=chance.random)
+    back = []
+    for _ in range(1000):
+        now, failures = 0.0, 0
+        while now < outage:
+            now, failures = now + policy.delay(failures), failures + 1
+        back.append(now - outage)
+    in_a_second = max(sum(start <= one < start + 1 for one in back) for start in back)
+    # Nobody waits long, and the busiest second is far from all of them: less so the longer they waited.
+    assert max(back) <= BACKOFF.cap_seconds
+    assert in_a_second <= (600 if outage < 5 else 150)
