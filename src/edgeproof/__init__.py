@@ -7,7 +7,12 @@ below the client's comes to depend on it by reading the version here.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+
+# Everything stays on the owner's machines: ONNX Runtime's own wheels send events about models (names and
+# hashes among them) to their maker unless this stands in the environment before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Client", "Job", "__version__"]

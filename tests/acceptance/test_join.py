@@ -110,9 +110,9 @@ def test_a_second_signal_hands_the_run_back(system: Up, client, start_job, tmp_p
         until(draining, "it drains")
         device.send_signal(signal.SIGTERM)
         assert device.wait(STOP_SECONDS) == 0
-        again = next(one for one in client.job(job_id).runs if one.run_id == run.run_id)
+        again = next(one for one in client.job(job_id).view.runs if one.run_id == run.run_id)
         assert (again.state, again.attempt) == ("PENDING", 1)
-    client.cancel(job_id)
+    client.job(job_id).cancel()
 
 
 @pytest.mark.parametrize(
