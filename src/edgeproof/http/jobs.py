@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import get, post
+from litestar import MediaType, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
@@ -22,10 +22,11 @@ from edgeproof.server.cancel import cancel
 from edgeproof.server.events import demand_visible
 from edgeproof.server.events import job_events as events_of_job
 from edgeproof.server.evidence import list_evidence
-from edgeproof.server.jobs import get_job as find_job
+from edgeproof.server.jobs import job_document
 from edgeproof.server.jobs import list_jobs as page_of_jobs
 from edgeproof.server.run_metrics import job_metrics as metrics_of_job
 
+A_JOB = ResponseSpec(JobView, generate_examples=False, description="The job")
 PLAIN = r"^[\x21-\x7e]{1,200}(?![\s\S])"
 
 IdempotencyKey = Annotated[
@@ -82,11 +83,12 @@ async def list_jobs(
     operation_id="getJob",
     summary="One job",
     tags=["jobs"],
-    responses=problems(*TOKEN, "not_found"),
+    responses={200: A_JOB, **problems(*TOKEN, "not_found")},
 )
-async def get_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
+async def get_job(request: StrictRequest, job_id: JobIdPath) -> Response[bytes]:
     """Its status, its runs, and once it has ended its result or its error."""
-    return await find_job(plane_of(request), request.user, known_id(job_id))
+    document = await job_document(plane_of(request), request.user, known_id(job_id))
+    return Response(document, media_type=MediaType.JSON)
 
 
 @post(

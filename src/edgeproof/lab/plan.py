@@ -176,6 +176,11 @@ def order_of(
     return Order(baseline=baseline, candidate=candidate, options=options, dataset=dataset)
 
 
+def first_runs(job: JobFacts) -> list[Enqueue]:
+    """The runs that a job which has none begins with."""
+    return [action for action in advance(job, ()) if isinstance(action, Enqueue)]
+
+
 def advance(job: JobFacts, runs: Sequence[RunFacts]) -> list[Action]:
     """What to do now. Empty: wait, or nothing is left to do."""
     if job.status in TERMINAL:

@@ -22,7 +22,7 @@ from edgeproof.server.database import Connection
 from edgeproof.server.decide import decide
 from edgeproof.server.job_endings import LOCK_JOB, end_job
 from edgeproof.server.job_facts import job_facts, run_facts
-from edgeproof.server.requirements import class_of
+from edgeproof.server.requirements import classes_of
 from edgeproof.server.rows import Row
 from edgeproof.server.run_endings import leave_queue
 
@@ -86,10 +86,13 @@ async def _apply(
     plane: ControlPlane, connection: Connection, job: Row, actions: Sequence[plan.Action]
 ) -> None:
     job_id = job["job_id"]
+    new = [action for action in actions if isinstance(action, plan.Enqueue)]
+    if new:
+        await enqueue(plane, connection, job_id, new)
     for action in actions:
         match action:
             case plan.Enqueue():
-                await _enqueue(plane, connection, job_id, action)
+                pass
             case plan.CancelRun():
                 await _cancel_run(connection, action.run_id)
             case plan.FailJob():
@@ -102,22 +105,31 @@ async def _apply(
                 assert_never(action)
 
 
-async def _enqueue(plane: ControlPlane, connection: Connection, job_id: str, run: plan.Enqueue) -> None:
-    class_id = await class_of(connection, run.needs)
-    await connection.execute(
+async def enqueue(
+    plane: ControlPlane, connection: Connection, job_id: str, runs: Sequence[plan.Enqueue]
+) -> None:
+    """Add runs that wait from now on; the runners that can do them are woken by the commit."""
+    class_ids = await classes_of(connection, [run.needs for run in runs])
+    await connection.executemany(
         queue_sql.ADD_RUN,
-        f"run_{secrets.token_hex(10)}",
-        job_id,
-        run.stage,
-        run.role,
-        class_id,
-        run.config,
-        run.limits,
-        run.runner,
-        DEFAULT_PRIORITY,
-        plane.settings.max_attempts,
+        [
+            (
+                f"run_{secrets.token_hex(10)}",
+                job_id,
+                run.stage,
+                run.role,
+                class_id,
+                run.config,
+                run.limits,
+                run.runner,
+                DEFAULT_PRIORITY,
+                plane.settings.max_attempts,
+            )
+            for run, class_id in zip(runs, class_ids, strict=True)
+        ],
     )
-    await connection.execute(queue_sql.WAKE_RUNNERS, class_id)
+    for class_id in class_ids:
+        await connection.execute(queue_sql.WAKE_RUNNERS, class_id)
 
 
 async def _cancel_run(connection: Connection, run_id: str) -> None:

@@ -16,16 +16,15 @@ from edgeproof.contract.canonical import canonical, digest_of, sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.lab import plan
 from edgeproof.lab.plan import Order
 from edgeproof.lab.policies import check_policy
 from edgeproof.lab.tighten import check_tighter
 from edgeproof.lab.worker_request import WORKFLOW, input_summary
-from edgeproof.server.advance import step
-from edgeproof.server.artifacts import keep_bytes, may_read, refer_to_artifact
+from edgeproof.server.advance import enqueue
+from edgeproof.server.artifacts import keep_bytes, unreadable
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
-from edgeproof.server.events import append_event
-from edgeproof.server.job_endings import LOCK_JOB
 from edgeproof.server.job_facts import order_in
 from edgeproof.server.jobs import get_job
 from edgeproof.server.policies import demand_own_name, find_policy
@@ -33,14 +32,27 @@ from edgeproof.server.principals import require
 
 DEFAULT_POLICY: Final = "edgeproof-default"
 
+# The job, its first event, its key, and what it names: kept from now on, in the order of their digests.
 _ADD_JOB: Final = """
-INSERT INTO jobs (job_id, owner_id, workflow, status, input_summary, policy_digest)
-VALUES ($1, $2, $3, 'queued', $4, $5)
-"""
-_ADD_KEY: Final = """
-INSERT INTO idempotency (owner_id, key, request_digest, job_id) VALUES ($1, $2, $3, $4)
+WITH job AS (
+    INSERT INTO jobs (job_id, owner_id, workflow, status, input_summary, policy_digest)
+    VALUES ($1, $2, $3, 'queued', $4, $5)
+), told AS (
+    INSERT INTO job_events (job_id, seq, type, data) VALUES ($1, 1, 'status', '{"status": "queued"}')
+), key AS (
+    INSERT INTO idempotency (owner_id, key, request_digest, job_id)
+    SELECT $2, $6, $7, $1 WHERE $6::text IS NOT NULL
+), kept AS (
+    UPDATE artifacts SET expires_at = NULL WHERE digest IN (
+        SELECT digest FROM artifacts WHERE digest = ANY($8::text[]) AND expires_at IS NOT NULL
+        ORDER BY digest FOR NO KEY UPDATE
+    )
+)
+INSERT INTO job_artifacts (job_id, digest, role)
+SELECT $1, digest, role FROM unnest($8::text[], $9::text[]) AS named (digest, role)
 """
 _FIND_KEY: Final = "SELECT request_digest, job_id FROM idempotency WHERE owner_id = $1 AND key = $2"
+_KEPT: Final = "SELECT 1 FROM artifacts WHERE digest = $1 AND expires_at IS NULL"
 _RUNNER: Final = """
 SELECT 1 FROM runners JOIN runner_keys USING (public_key) WHERE runner_id = $1 AND removed_at IS NULL
 """
@@ -70,9 +82,7 @@ async def analyze(
     job_id = request.job_id or f"job_{secrets.token_hex(6)}"
     try:
         async with plane.database.transaction() as connection:
-            await _add(plane, connection, principal, job_id, summary, order)
-            if idempotency_key is not None:
-                await connection.execute(_ADD_KEY, principal.principal_id, idempotency_key, asked, job_id)
+            await _add(plane, connection, principal, job_id, summary, order, idempotency_key, asked)
     except asyncpg.UniqueViolationError as error:
         known = None
         # Whichever of the two was found taken: a job of that name may be this very request's.
@@ -101,6 +111,8 @@ async def _add(
     job_id: str,
     summary: dict[str, Any],
     order: Order,
+    idempotency_key: str | None,
+    asked: str,
 ) -> None:
     policy, policy_digest = await find_policy(connection, order.options.policy or DEFAULT_POLICY)
     if order.options.tighten is not None:
@@ -112,14 +124,21 @@ async def _add(
     runner = order.options.runner
     if runner is not None and await connection.fetchval(_RUNNER, runner) is None:
         raise Refused("unknown_runner", f"no runner {runner!r}")
-    for digest in sorted(order.inputs()):
-        if not await may_read(connection, principal, digest):
-            raise Refused("artifact_missing", f"there is no artifact sha256:{digest}")
-    await connection.execute(_ADD_JOB, job_id, principal.principal_id, WORKFLOW, summary, policy_digest)
-    await append_event(connection, job_id, "status", {"status": "queued"})
-    named = [(digest, "input") for digest in order.inputs()]
-    named.append((await keep_bytes(plane, connection, canonical(policy)), "policy"))
-    for digest, role in sorted(named):
-        await refer_to_artifact(connection, job_id, digest, role)
-    (job,) = await connection.fetch(LOCK_JOB, job_id)
-    await step(plane, connection, job)
+    inputs = sorted(order.inputs())
+    for digest in await unreadable(connection, principal, inputs):
+        raise Refused("artifact_missing", f"there is no artifact sha256:{digest}")
+    # The policy's document is the same for most jobs: written once, and then only referred to.
+    if await connection.fetchval(_KEPT, policy_digest) is None:
+        await keep_bytes(plane, connection, canonical(policy))
+    named = sorted([(digest, "input") for digest in inputs] + [(policy_digest, "policy")])
+    try:
+        await connection.execute(
+            _ADD_JOB,
+            *(job_id, principal.principal_id, WORKFLOW, summary, policy_digest),
+            *(idempotency_key, asked),
+            *([digest for digest, _ in named], [role for _, role in named]),
+        )
+    except asyncpg.ForeignKeyViolationError as error:
+        raise Refused("artifact_missing", "an artifact of the request expired just now") from error
+    facts = plan.JobFacts("queued", False, order, policy, plane.settings.default_limits)
+    await enqueue(plane, connection, job_id, plan.first_runs(facts))

@@ -6,7 +6,7 @@ bytes: neither tells whether somebody else's blob exists.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -36,6 +36,14 @@ _UPLOADED: Final = "INSERT INTO uploads (principal_id, digest) VALUES ($1, $2) O
 _USER_MAY_READ: Final = """
 SELECT EXISTS (SELECT FROM uploads WHERE principal_id = $1 AND digest = $2)
     OR EXISTS (SELECT FROM job_artifacts JOIN jobs USING (job_id) WHERE owner_id = $1 AND digest = $2)
+"""
+_USER_MAY_NOT_READ: Final = """
+SELECT digest FROM unnest($2::text[]) WITH ORDINALITY AS asked (digest, place)
+WHERE NOT EXISTS (SELECT FROM uploads u WHERE u.principal_id = $1 AND u.digest = asked.digest)
+    AND NOT EXISTS (
+        SELECT FROM job_artifacts a JOIN jobs USING (job_id) WHERE owner_id = $1 AND a.digest = asked.digest
+    )
+ORDER BY place
 """
 _REFERENCE: Final = "UPDATE artifacts SET expires_at = NULL WHERE digest = $1 RETURNING digest"
 _GRANT: Final = "INSERT INTO job_artifacts (job_id, digest, role) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
@@ -133,6 +141,14 @@ async def may_read(connection: Connection, principal: Principal, digest: str) ->
         return False
     allowed: bool = await connection.fetchval(_USER_MAY_READ, principal.principal_id, digest)
     return allowed
+
+
+async def unreadable(connection: Connection, principal: Principal, digests: Sequence[str]) -> list[str]:
+    """Those of ``digests`` that ``may_read`` denies, in their order."""
+    if principal.kind != "user":
+        return list(digests)
+    denied = await connection.fetch(_USER_MAY_NOT_READ, principal.principal_id, digests)
+    return [row["digest"] for row in denied]
 
 
 async def refer_to_artifact(connection: Connection, job_id: str, digest: str, role: str) -> None:

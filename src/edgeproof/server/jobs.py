@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from edgeproof.contract.base import Wire
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.jobs import JobError, JobPage, JobStatus, JobView, Progress, RunView
+from edgeproof.contract.jobs import JobError, JobPage, JobStatus, JobView, Progress, RunState, RunView
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
 from edgeproof.domain.requirements import missing
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.database import Connection
-from edgeproof.server.events import demand_visible
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
 
-_JOB: Final = """
-SELECT job_id, status, created_at, updated_at, input_summary, result, error, cancel_requested_at
-FROM jobs WHERE job_id = $1
+# No text but our own goes into these: S608 means statements made of what somebody sent.
+_COLUMNS: Final = f"""
+j.seq, j.job_id, j.status, j.created_at, j.updated_at, j.input_summary, j.error, j.cancel_requested_at,
+{queue_sql.RUNS_AS_SHOWN} AS runs
 """
+_JOB: Final = f"""
+SELECT {_COLUMNS}, j.result FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
+"""  # noqa: S608
+_DOCUMENT: Final = f"""
+SELECT {_COLUMNS}, NULL AS result, j.result::text AS result_text
+FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
+"""  # noqa: S608
 # A page carries the decision and its summary, not the whole bundle.
-_PAGE: Final = """
-SELECT seq, job_id, status, created_at, updated_at, input_summary, error, cancel_requested_at,
-    CASE WHEN result IS NOT NULL THEN jsonb_build_object(
-        'summary', result -> 'summary', 'deployment_decision', result -> 'deployment_decision'
-    ) END AS result
-FROM jobs
-WHERE (owner_id = $1 OR $2) AND ($3::text IS NULL OR status = $3) AND ($4::bigint IS NULL OR seq < $4)
-ORDER BY seq DESC LIMIT $5
-"""
+_PAGE: Final = f"""
+SELECT {_COLUMNS}, CASE WHEN j.result IS NOT NULL THEN jsonb_build_object(
+    'summary', j.result -> 'summary', 'deployment_decision', j.result -> 'deployment_decision'
+) END AS result
+FROM jobs j
+WHERE (j.owner_id = $1 OR $2) AND ($3::text IS NULL OR j.status = $3) AND ($4::bigint IS NULL OR j.seq < $4)
+ORDER BY j.seq DESC LIMIT $5
+"""  # noqa: S608
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
 _RUNNERS: Final = """
 SELECT runner_id, capabilities FROM runners JOIN runner_keys USING (public_key) WHERE removed_at IS NULL
@@ -41,12 +47,48 @@ SELECT runner_id, capabilities FROM runners JOIN runner_keys USING (public_key) 
 _NOTHING: Final = Capabilities(device_class="none", cpu_count=0, memory_bytes=0, isolation="none")
 
 
+class _Run(Wire, frozen=True, kw_only=True):
+    """As ``queue_sql.RUNS_AS_SHOWN`` tells it."""
+
+    run_id: str
+    stage: str
+    role: str
+    state: RunState
+    attempt: int
+    runner_id: str | None
+    progress: Progress | None
+    class_id: int
+    assigned_runner_id: str | None
+    fits: bool
+
+
+_RUNS: Final = msgspec.json.Decoder(tuple[_Run, ...])
+
+
 async def get_job(plane: ControlPlane, principal: Principal, job_id: str) -> JobView:
-    """Raises ``Refused`` (``not_found``)."""
-    await demand_visible(plane, principal, job_id)
-    async with plane.database.transaction() as connection:
-        (row,) = await connection.fetch(_JOB, job_id)
-        return await _view(connection, row)
+    """Raises ``Refused`` (``not_found``) for a job that is absent or another user's."""
+    admin = principal.kind == "admin"
+    row = await plane.database.pool.fetchrow(_JOB, job_id, principal.principal_id, admin)
+    if row is None:
+        raise Refused("not_found", "no such job")
+    (view,) = await _views(plane, [row])
+    return view
+
+
+async def job_document(plane: ControlPlane, principal: Principal, job_id: str) -> bytes:
+    """The ``JobView`` as JSON, its result as it is stored: nothing is gained by reading it on the way.
+
+    Raises as ``get_job``.
+    """
+    admin = principal.kind == "admin"
+    row = await plane.database.pool.fetchrow(_DOCUMENT, job_id, principal.principal_id, admin)
+    if row is None:
+        raise Refused("not_found", "no such job")
+    (view,) = await _views(plane, [row])
+    told = msgspec.structs.asdict(view)
+    if row["result_text"] is not None:
+        told["result"] = msgspec.Raw(row["result_text"].encode())
+    return msgspec.json.encode(told)
 
 
 async def list_jobs(
@@ -64,23 +106,26 @@ async def list_jobs(
     require(principal, "user", "admin")
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise Refused("invalid_request", "no page gave this cursor")
-    async with plane.database.transaction() as connection:
-        rows = await connection.fetch(
-            _PAGE,
-            principal.principal_id,
-            principal.kind == "admin",
-            status,
-            None if cursor is None else int(cursor),
-            limit + 1,
-        )
-        jobs = tuple([await _view(connection, row) for row in rows[:limit]])
+    rows = await plane.database.pool.fetch(
+        _PAGE,
+        principal.principal_id,
+        principal.kind == "admin",
+        status,
+        None if cursor is None else int(cursor),
+        limit + 1,
+    )
+    jobs = await _views(plane, rows[:limit])
     return JobPage(jobs=jobs, next_cursor=str(rows[limit - 1]["seq"]) if len(rows) > limit else None)
 
 
-async def _view(connection: Connection, row: Row) -> JobView:
+async def _views(plane: ControlPlane, rows: Sequence[Row]) -> tuple[JobView, ...]:
+    runs = [() if row["runs"] is None else _RUNS.decode(row["runs"]) for row in rows]
+    waiting_for = await _waiting_for(plane, [run for of_job in runs for run in of_job if not run.fits])
+    return tuple(_view(row, of_job, waiting_for) for row, of_job in zip(rows, runs, strict=True))
+
+
+def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, ...]]) -> JobView:
     job_id, status, cancelled_at = row["job_id"], row["status"], row["cancel_requested_at"]
-    runs = await connection.fetch(queue_sql.RUNS_OF_JOB, job_id)
-    waiting_for = await _waiting_for(connection, [run for run in runs if run["state"] == "PENDING"])
     return JobView(
         job_id=job_id,
         status=status,
@@ -94,14 +139,14 @@ async def _view(connection: Connection, row: Row) -> JobView:
         cancel_requested_at=None if cancelled_at is None else utc_text(cancelled_at),
         runs=tuple(
             RunView(
-                run_id=run["run_id"],
-                stage=run["stage"],
-                role=run["role"],
-                state=run["state"],
-                attempt=run["attempt"],
-                runner_id=run["runner_id"],
-                progress=None if run["progress"] is None else msgspec.convert(run["progress"], Progress),
-                waiting_for=waiting_for.get(run["run_id"], ()),
+                run_id=run.run_id,
+                stage=run.stage,
+                role=run.role,
+                state=run.state,
+                attempt=run.attempt,
+                runner_id=run.runner_id,
+                progress=run.progress,
+                waiting_for=waiting_for.get(run.run_id, ()),
             )
             for run in runs
         ),
@@ -118,20 +163,23 @@ def _links(job_id: str, status: JobStatus) -> dict[str, str]:
     return links
 
 
-async def _waiting_for(connection: Connection, pending: Sequence[Row]) -> dict[str, tuple[str, ...]]:
-    """By run: what the registered runner that comes nearest lacks; no entry where one can do it."""
-    if not pending:
+async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, tuple[str, ...]]:
+    """By run: what the registered runner that comes nearest lacks; none of ``unmet`` has a fitting one."""
+    if not unmet:
         return {}
+    pool = plane.database.pool
     runners = {
         row["runner_id"]: msgspec.convert(row["capabilities"], Capabilities)
-        for row in await connection.fetch(_RUNNERS)
+        for row in await pool.fetch(_RUNNERS)
     }
-    rows = await connection.fetch(_NEEDS, [run["class_id"] for run in pending])
-    needs = {row["class_id"]: msgspec.convert(row["needs"], Needs) for row in rows}
-    found: dict[str, tuple[str, ...]] = {}
-    for run in pending:
-        named = run["assigned_runner_id"]
+    classes = {run.class_id for run in unmet}
+    needs = {
+        row["class_id"]: msgspec.convert(row["needs"], Needs)
+        for row in await pool.fetch(_NEEDS, list(classes))
+    }
+    found: dict[tuple[int, str | None], tuple[str, ...]] = {}
+    for class_id, named in {(run.class_id, run.assigned_runner_id) for run in unmet}:
         eligible = [able for runner, able in runners.items() if named in (None, runner)]
-        lacks = [missing(needs[run["class_id"]], able) for able in eligible or [_NOTHING]]
-        found[run["run_id"]] = min(lacks, key=len)
-    return found
+        lacks = [missing(needs[class_id], able) for able in eligible or [_NOTHING]]
+        found[class_id, named] = min(lacks, key=len)
+    return {run.run_id: found[run.class_id, run.assigned_runner_id] for run in unmet}

@@ -161,4 +161,22 @@ WHERE r.job_id = $1
 ORDER BY r.created_at, r.run_id
 """
 
+# One JSON text per job ``j``, so that a page of jobs needs no query of its own for each. ``fits``: a runner
+# that may come is known to be able, or the run does not wait.
+RUNS_AS_SHOWN: Final = """
+(SELECT json_agg(json_build_object(
+    'run_id', r.run_id, 'stage', r.stage, 'role', r.role,
+    'state', coalesce(o.state, q.state), 'attempt', coalesce(o.attempt, q.attempt),
+    'runner_id', coalesce(o.runner_id, q.runner_id), 'progress', q.progress,
+    'class_id', r.class_id, 'assigned_runner_id', q.assigned_runner_id,
+    'fits', q.state IS DISTINCT FROM 'PENDING' OR EXISTS (
+        SELECT FROM runner_classes JOIN runners USING (runner_id) JOIN runner_keys USING (public_key)
+        WHERE class_id = r.class_id AND removed_at IS NULL
+            AND (q.assigned_runner_id IS NULL OR runner_id = q.assigned_runner_id)
+    )
+) ORDER BY r.created_at, r.run_id)
+FROM runs r LEFT JOIN run_queue q USING (run_id) LEFT JOIN run_outcomes o USING (run_id)
+WHERE r.job_id = j.job_id)::text
+"""
+
 RUN_FOR_SPEC: Final = "SELECT config, limits FROM runs WHERE run_id = $1"
