@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from pathlib import Path
 from typing import get_args
 
 from edgeproof.app.child_process import die_with_parent
+from edgeproof.app.log_output import configure_logging
 from edgeproof.cli.use_cases import RunnerOptions
 from edgeproof.client.address import ServerAddress
 from edgeproof.client.transport import ControlPlaneClient
@@ -27,8 +27,7 @@ def run_runner(options: RunnerOptions) -> int:
     """Returns how many runs were done, after SIGINT or SIGTERM or ``max_runs`` runs."""
     if options.parent_pid is not None:
         die_with_parent(options.parent_pid)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logging(options.log_format)
     return asyncio.run(_run(options))
 
 

@@ -21,9 +21,12 @@ from granian.server.embed import Server
 
 from edgeproof.app.child_process import die_with_parent
 from edgeproof.app.credentials import ensure_credentials, write_enrolment_token
+from edgeproof.app.log_output import configure_logging
+from edgeproof.cli.use_cases import LogFormat
 from edgeproof.contract.base import Wire
 from edgeproof.http.application import create_app
 from edgeproof.server.control_plane import Settings, open_control_plane
+from edgeproof.server.meters import watch_loop
 from edgeproof.server.reap import run_reaper
 
 _log = logging.getLogger(__name__)
@@ -46,6 +49,8 @@ class ServeConfig(Wire, frozen=True, kw_only=True):
     tls_key: str | None = None
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
+    log_format: LogFormat = "text"
+    metrics_open: bool = False
 
 
 class Ready(Wire, frozen=True, kw_only=True):
@@ -62,6 +67,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
         public_url=config.public_url,
         lease_seconds=config.lease_seconds,
         heartbeat_seconds=config.heartbeat_seconds,
+        metrics_open=config.metrics_open,
     )
     plane = await open_control_plane(dsn, data_dir / "artifacts", settings)
     stop = asyncio.Event()
@@ -82,6 +88,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     )
     serving = asyncio.create_task(server.serve())
     reaping = asyncio.create_task(run_reaper(plane))
+    watching = asyncio.create_task(watch_loop(plane.meters, plane.stopping))
     stopping = asyncio.create_task(stop.wait())
     await _listening(config.host, config.port, serving)
     public = plane.keys.signing.public
@@ -94,7 +101,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     await app.drained(DRAIN_SECONDS)
     server.stop()
     reaping.cancel()
-    await asyncio.gather(reaping, return_exceptions=True)
+    await asyncio.gather(reaping, watching, return_exceptions=True)
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await plane.close()
@@ -153,8 +160,7 @@ async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
 def main() -> None:
     config = msgspec.json.decode(sys.argv[1], type=ServeConfig)
     die_with_parent(config.parent_pid)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    configure_logging(config.log_format)
     dsn = os.environ.pop(DATABASE_VARIABLE)
     try:
         asyncio.run(serve(config, dsn))

@@ -23,6 +23,7 @@ import msgspec
 from edgeproof.app.child_process import die_with_parent, stop_process
 from edgeproof.app.credentials import ENROLMENT_FILE
 from edgeproof.app.database import GroundDatabase, ground_database
+from edgeproof.app.log_output import configure_logging
 from edgeproof.app.preconditions import demand_safe_bind, free_port, sole_use
 from edgeproof.app.serve import DATABASE_VARIABLE, Ready, ServeConfig
 from edgeproof.cli.use_cases import UpOptions
@@ -45,7 +46,7 @@ def run_up(options: UpOptions) -> None:
     cannot start."""
     if options.parent_pid is not None:
         die_with_parent(options.parent_pid)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(options.log_format)
     asyncio.run(_run_up(options))
 
 
@@ -224,6 +225,8 @@ async def _start_runner(config: ServeConfig, ready: Ready) -> asyncio.subprocess
         "0",
         "--parent-pid",
         str(os.getpid()),
+        "--log-format",
+        config.log_format,
         *(["--ca-file", config.tls_cert] if config.tls_cert else []),
         stdin=asyncio.subprocess.DEVNULL,
         env=_environment(),
@@ -249,4 +252,6 @@ def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         tls_key=str(options.tls_key.resolve()) if options.tls_key else None,
         lease_seconds=options.lease_seconds,
         heartbeat_seconds=options.heartbeat_seconds,
+        log_format=options.log_format,
+        metrics_open=options.metrics_open,
     )

@@ -41,6 +41,17 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
+def log_format_option(command: F) -> F:
+    return click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        envvar="EDGEPROOF_LOG_FORMAT",
+        help="The log on standard error.",
+    )(command)
+
+
 def connection(
     context: click.Context, server: str | None, token: str | None, data_dir: Path, *, admin: bool = False
 ) -> Connection:

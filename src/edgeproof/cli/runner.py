@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from edgeproof.cli.device import FILE, default_home, home_option, install, join, label_pairs, status
-from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.use_cases import NoiseOptions, RunnerOptions, UseCases
+from edgeproof.cli.options import connection, json_option, log_format_option, server_options
+from edgeproof.cli.use_cases import LogFormat, NoiseOptions, RunnerOptions, UseCases
 from edgeproof.contract.jobs import Progress
 
 
@@ -42,6 +42,7 @@ for _command in (join, status, install):
 @click.option("--drain-seconds", type=click.FloatRange(0), default=300.0, show_default=True,
               envvar="EDGEPROOF_RUNNER_DRAIN_SECONDS",
               help="Time for a run under way to finish when asked to stop.")  # fmt: skip
+@log_format_option
 @click.option("--parent-pid", type=int, hidden=True)
 @click.pass_obj
 def start(
@@ -58,6 +59,7 @@ def start(
     only: tuple[str, ...],
     cache_bytes: int | None,
     drain_seconds: float,
+    log_format: LogFormat,
     parent_pid: int | None,
 ) -> None:
     """Claim runs from a control plane and do them, until Ctrl-C. It dials out only.
@@ -78,6 +80,7 @@ def start(
             only=only,
             cache_bytes=cache_bytes,
             drain_seconds=drain_seconds,
+            log_format=log_format,
             parent_pid=parent_pid,
         )
     )

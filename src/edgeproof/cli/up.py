@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgeproof.cli.options import data_dir_option
-from edgeproof.cli.use_cases import UpOptions, UseCases
+from edgeproof.cli.options import data_dir_option, log_format_option
+from edgeproof.cli.use_cases import LogFormat, UpOptions, UseCases
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -23,6 +23,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--no-runner", is_flag=True, help="Do not start a runner on this machine.")
 @click.option("--lease-seconds", default=90.0, show_default=True, type=click.FloatRange(1))
 @click.option("--heartbeat-seconds", default=30.0, show_default=True, type=click.FloatRange(0.2))
+@log_format_option
+@click.option("--metrics-open", is_flag=True, help="Let anybody read /metrics, not admins alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON once it is up.")
 @click.option("--parent-pid", type=int, hidden=True)
 @click.pass_obj
@@ -38,6 +40,8 @@ def up(
     no_runner: bool,
     lease_seconds: float,
     heartbeat_seconds: float,
+    log_format: LogFormat,
+    metrics_open: bool,
     as_json: bool,
     parent_pid: int | None,
 ) -> None:
@@ -57,6 +61,8 @@ def up(
             runners=0 if no_runner else 1,
             lease_seconds=lease_seconds,
             heartbeat_seconds=heartbeat_seconds,
+            log_format=log_format,
+            metrics_open=metrics_open,
             json=as_json,
             parent_pid=parent_pid,
         )

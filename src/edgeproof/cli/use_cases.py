@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from edgeproof.contract.base import Wire
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.statements import NoiseFloor
+
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class UpOptions:
     runners: int = 1
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
+    log_format: LogFormat = "text"
+    metrics_open: bool = False
     json: bool = False
     parent_pid: int | None = None
 
@@ -50,6 +54,7 @@ class RunnerOptions:
     max_runs: int | None = None
     isolation: str | None = None
     ca_file: Path | None = None
+    log_format: LogFormat = "text"
     parent_pid: int | None = None
 
 

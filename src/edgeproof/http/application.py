@@ -11,7 +11,7 @@ from dataclasses import replace
 from litestar import Litestar
 from litestar.datastructures import State
 
-from edgeproof.http import artifacts, health, jobs, policies, queue, runners
+from edgeproof.http import artifacts, health, jobs, metrics, policies, queue, runners
 from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
 from edgeproof.http.description import openapi_config
@@ -21,6 +21,7 @@ from edgeproof.server.control_plane import ControlPlane
 
 HANDLERS = (
     health.get_health,
+    metrics.get_metrics,
     jobs.analyze,
     jobs.list_jobs,
     jobs.get_job,
@@ -57,7 +58,7 @@ def assemble(state: State, limits: BodyLimits) -> Litestar:
         state=state,
         request_class=StrictRequest,
         request_max_body_size=None,
-        middleware=[BodyGuard(limits), Authentication()],
+        middleware=[metrics.Observed(), BodyGuard(limits), Authentication()],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(),
         logging_config=None,

@@ -13,6 +13,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from edgeproof.contract.log_ids import about
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.principals import authenticate
 
@@ -27,8 +28,10 @@ class Authentication(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         header = Headers.from_scope(scope).get("authorization")
-        scope["user"] = await authenticate(scope["litestar_app"].state["plane"], bearer_token(header))
-        await next_app(scope, receive, send)
+        principal = await authenticate(scope["litestar_app"].state["plane"], bearer_token(header))
+        scope["user"] = principal
+        with about(runner_id=principal.runner_id):
+            await next_app(scope, receive, send)
 
 
 def bearer_token(header: str | None) -> str | None:

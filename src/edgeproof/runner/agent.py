@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from edgeproof.contract.errors import StageFailed, Unavailable
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import ClaimedRun, ClaimRequest
 from edgeproof.runner.delivery import Delivery
 from edgeproof.runner.home import RunnerHome
@@ -63,7 +64,8 @@ class Agent:
                     await self._delivery.deliver_pending(stop)
                     claimed = await self._claim(stop)
                     if claimed is not None:
-                        await self._do(claimed, give_up)
+                        with about(job_id=claimed.job_id, run_id=claimed.run_id):
+                            await self._do(claimed, give_up)
                         done += 1
                         self._state.tell(run=None, runs_done=done)
             except Unavailable:

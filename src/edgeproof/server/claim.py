@@ -66,6 +66,8 @@ async def claim(plane: ControlPlane, principal: Principal, request: ClaimRequest
         while not plane.stopping.is_set():
             claimed = await _claim_now(plane, principal)
             left = deadline - clock.time()
+            if claimed is not None:
+                plane.meters.claims.labels(claimed.stage).inc()
             if claimed is not None or left <= 0:
                 return claimed
             await woken(plane, wake_ups, min(left, _POLL_SECONDS))

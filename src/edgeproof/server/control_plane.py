@@ -12,6 +12,7 @@ from edgeproof.server.artifact_store import ArtifactStore
 from edgeproof.server.database import Database
 from edgeproof.server.keys import ServerKeys, load_keys
 from edgeproof.server.local_artifacts import LocalArtifacts
+from edgeproof.server.meters import Meters
 from edgeproof.server.migrations import migrate
 from edgeproof.server.policies import ensure_builtin_policies
 
@@ -33,6 +34,7 @@ class Settings:
     default_limits: RunLimits = DEFAULT_LIMITS
     max_artifact_bytes: int = 2 << 30
     artifact_ttl_seconds: float = 86_400
+    metrics_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class ControlPlane:
     keys: ServerKeys
     settings: Settings
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    meters: Meters = field(default_factory=Meters)
     judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
 
     async def close(self) -> None:

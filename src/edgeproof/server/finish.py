@@ -16,6 +16,7 @@ from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import CODES, Refused
 from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import FailRequest, FailResponse, SubmitResponse
 from edgeproof.contract.sigstore_bundle import envelope_in, is_bundle
 from edgeproof.domain.runs import Lease
@@ -92,6 +93,9 @@ async def submit(
                 )
     if run is None:
         return _submitted(run_id, await _outcome(plane, principal, run_id, lease, digest))
+    plane.meters.submissions.labels(held["stage"]).inc()
+    with about(job_id=held["job_id"]):
+        _logger.info("run %s: result taken, evidence sha256:%s", run_id, digest)
     await _advance_soon(plane, held["job_id"])
     return SubmitResponse(run_id=run_id, state="COMPLETE", evidence_digest=digest)
 
@@ -118,6 +122,9 @@ async def fail(
     if run is None:
         outcome = await _outcome(plane, principal, run_id, lease, submission)
         return FailResponse(run_id=run_id, state=outcome["state"])
+    plane.meters.failures.labels(run["stage"], request.fault, error.code).inc()
+    with about(job_id=run["job_id"]):
+        _logger.info("run %s: %s, %s's fault, now %s", run_id, error.code, request.fault, state)
     if state != "PENDING":
         await _advance_soon(plane, run["job_id"])
     return FailResponse(run_id=run_id, state=state)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
 from edgeproof.server import queue_sql
 from edgeproof.server.advance import sweep
 from edgeproof.server.artifacts import expire_artifacts
@@ -104,4 +105,7 @@ async def _reap_one(plane: ControlPlane, limit: datetime) -> bool:
             stage=run["stage"],
         )
         await lease_ended(connection, run, error, retryable=True, submission=None)
+    plane.meters.reaps.labels(run["stage"]).inc()
+    with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=run["runner_id"]):
+        _logger.info("lease reaped, attempt %s of %s", run["attempt"], run["max_attempts"])
     return True
