@@ -22,7 +22,9 @@ from edgeproof.client.loop_thread import LoopThread
 from edgeproof.client.transport import ControlPlaneClient
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobPage, JobStatus
+from edgeproof.contract.point_policy import ThresholdChanges
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.contract.stored_results import CompareRequest
 
 File = str | Path
 """A file, which is uploaded, or ``sha256:<hex>``, which was."""
@@ -119,3 +121,27 @@ class Client:
     ) -> JobPage:
         """One page, newest first; pass its ``next_cursor`` for the next one."""
         return self._thread.run(self._client.jobs(status=status, cursor=cursor, limit=limit))
+
+    def compare(
+        self,
+        base: dict[str, Any] | str,
+        new: dict[str, Any] | str,
+        *,
+        guard_analysis: dict[str, Any] | None = None,
+        with_guard: bool = False,
+        policy: str = "inferedge-v1",
+        thresholds: dict[str, float] | None = None,
+    ) -> dict[str, Any]:
+        """Two results, each a body or the id or digest of a kept one; the whole response bundle.
+
+        The decision is unsigned, whatever it says. ``thresholds`` are those of ``ThresholdChanges``.
+        """
+        request = CompareRequest(
+            base_result=base,
+            new_result=new,
+            guard_analysis=guard_analysis,
+            with_guard=with_guard,
+            policy=policy,
+            thresholds=ThresholdChanges(**(thresholds or {})),
+        )
+        return self._thread.run(self._client.compare(request))

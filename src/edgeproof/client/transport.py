@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 import msgspec
@@ -41,6 +41,13 @@ from edgeproof.contract.runners import (
     RegisterResponse,
     RunnerList,
     SubmitResponse,
+)
+from edgeproof.contract.stored_results import (
+    AddResultRequest,
+    CompareRequest,
+    ResultDocument,
+    ResultFilter,
+    ResultPage,
 )
 from edgeproof.domain.runs import Lease
 
@@ -125,6 +132,35 @@ class ControlPlaneClient:
 
     async def evidence(self, job_id: str) -> EvidenceList:
         return await self._get(f"/api/jobs/{_segment(job_id)}/evidence", EvidenceList)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    async def compare(self, request: CompareRequest) -> dict[str, Any]:
+        """The response bundle of two results (``contract.bundle.ResponseBundle``), whole. Stores nothing."""
+        body = msgspec.json.encode(request)
+        response = await self._exchange.send("POST", "/api/compare", body=body, headers=JSON, idempotent=True)
+        return decoded(response, dict[str, Any])
+
+    async def add_result(
+        self, result: dict[str, Any], *, idempotency_key: str | None = None
+    ) -> ResultDocument:
+        """Keeps a runtime result. The same one again changes nothing, so no key is needed."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        request = AddResultRequest(result=result)
+        return await self._post("/api/results", request, ResultDocument, headers, idempotent=True)
+
+    async def results(
+        self, wanted: ResultFilter | None = None, *, cursor: str | None = None, limit: int | None = None
+    ) -> ResultPage:
+        """One page, newest kept first; pass its ``next_cursor`` for the next one."""
+        asked = {**msgspec.structs.asdict(wanted or ResultFilter()), "cursor": cursor, "limit": limit}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return await self._get("/api/results", ResultPage, query)
+
+    async def result(self, reference: str) -> ResultDocument:
+        """By its id or digest (``sha256:<hex>`` or bare), or a job's candidate by the job's id."""
+        name = digest_of_uri(reference) or reference
+        return await self._get(f"/api/results/{_segment(name)}", ResultDocument)
 
     # --- policies --------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ CODES: Final[dict[str, Code]] = {
     "unknown_preset": Code(400, "No such preset"),
     "unknown_policy": Code(400, "No such policy"),
     "policy_invalid": Code(400, "The policy does not have the required form"),
+    "policy_needs_samples": Code(400, "The policy judges measured pairs, and a result has no samples"),
+    "unknown_result": Code(400, "No such result"),
     "policy_not_allowed": Code(403, "A request may only tighten the operator's policy"),
     "unknown_runner": Code(400, "No such runner"),
     "calibration_required": Code(400, "Static int8 needs calibration data"),

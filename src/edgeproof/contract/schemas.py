@@ -45,6 +45,13 @@ from edgeproof.contract.statements import (
     JobSpecStatement,
     MeasurementStatement,
 )
+from edgeproof.contract.stored_results import (
+    AddResultRequest,
+    CompareRequest,
+    HistoryReport,
+    ResultDocument,
+    ResultPage,
+)
 
 MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # signed, and what is named by digest
@@ -55,6 +62,7 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # unsigned, from other tools
     PlainResult, PointComparison, PointPolicy, UnsignedDecision, ResponseBundle,
     LegacyGuardAnalysis, Diagnosis, DetectionOutput, FrameSequence,
+    CompareRequest, AddResultRequest, ResultDocument, ResultPage, HistoryReport,
     # users
     AnalyzeRequest, AnalyzeOptions, JobView, JobPage, JobEvent, JobMetrics, EvidenceList, ArtifactInfo,
     Health, Problem,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from litestar import Litestar
 from litestar.datastructures import State
 
-from edgeproof.http import artifacts, health, jobs, metrics, policies, queue, runners
+from edgeproof.http import artifacts, compare, health, jobs, metrics, policies, queue, results, runners
 from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
 from edgeproof.http.description import openapi_config
@@ -29,6 +29,13 @@ HANDLERS = (
     jobs.job_events,
     jobs.job_evidence,
     jobs.job_metrics,
+    compare.compare_results,
+    compare.compare_kept,
+    compare.compare_latest,
+    results.add_result,
+    results.list_results,
+    results.get_result,
+    results.result_history,
     runners.register_runner,
     runners.list_runners,
     runners.create_enrolment_token,

@@ -115,6 +115,7 @@ def openapi_config() -> OpenAPIConfig:
         security=[{"bearer": []}],
         tags=[
             Tag(name="jobs", description="What users ask for"),
+            Tag(name="results", description="Runtime results that are kept, and unsigned comparisons"),
             Tag(name="queue", description="What runners claim and finish, under a lease"),
             Tag(name="runners", description="Registration and enrolment"),
             Tag(name="policies", description="What decides, kept by the operator"),

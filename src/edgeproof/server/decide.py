@@ -35,6 +35,7 @@ from edgeproof.server.database import Connection
 from edgeproof.server.documents import load_document
 from edgeproof.server.events import append_event
 from edgeproof.server.job_endings import LOCK_JOB, end_job
+from edgeproof.server.measured_results import keep_measured
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
 
@@ -80,6 +81,7 @@ async def decide(plane: ControlPlane, job_id: str) -> None:
         await refer_to_artifact(connection, job_id, digest, "decision")
         await append_event(connection, job_id, "artifact", {"role": "decision", "digest": digest})
         await end_job(connection, job, "completed", result=made.bundle)
+        await keep_measured(connection, job_id, made.bundle)
 
 
 async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Made | JobError:

@@ -15,6 +15,7 @@ from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
 from edgeproof.domain.requirements import missing
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.cursors import read_cursor
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
@@ -104,14 +105,12 @@ async def list_jobs(
     Raises ``Refused`` (``invalid_request``) for a cursor that no page gave.
     """
     require(principal, "user", "admin")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise Refused("invalid_request", "no page gave this cursor")
     rows = await plane.database.pool.fetch(
         _PAGE,
         principal.principal_id,
         principal.kind == "admin",
         status,
-        None if cursor is None else int(cursor),
+        read_cursor(cursor),
         limit + 1,
     )
     jobs = await _views(plane, rows[:limit])

@@ -212,6 +212,63 @@ Table(
     PrimaryKeyConstraint("owner_id", "key"),
 )
 
+# --- results ------------------------------------------------------------------------------------
+
+runtime_results = Table(
+    "runtime_results",
+    metadata,
+    Column("result_id", Text, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    _text("owner_id"),
+    _text("digest"),
+    _text("basis"),
+    _text("source"),
+    Column("job_id", Text, ForeignKey("jobs.job_id")),
+    Column("role", Text),
+    _text("model"),
+    _text("engine"),
+    _text("device"),
+    _text("precision"),
+    Column("batch", Integer),
+    Column("height", Integer),
+    Column("width", Integer),
+    _text("compare_key"),
+    _text("backend_key"),
+    _text("pair_key"),
+    Column("dry_run", Boolean, nullable=False),
+    Column("numbers", JSONB, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("measured_at", _TIME, nullable=False),
+    _now("created_at"),
+    UniqueConstraint("seq"),
+    UniqueConstraint("job_id", "role"),
+    _one_of("basis", "signed", "unsigned"),
+    _one_of("source", "posted", "measured", "worker"),
+    CheckConstraint("(source = 'posted') = (job_id IS NULL)", name="job"),
+    CheckConstraint("(job_id IS NULL) = (role IS NULL)", name="role"),
+    Index("runtime_results_owner_id_seq_idx", "owner_id", "seq"),
+    Index("runtime_results_digest_idx", "digest"),
+    Index("runtime_results_newest_idx", "owner_id", "measured_at", "seq"),
+    Index("runtime_results_pair_idx", "owner_id", "pair_key", "measured_at", "seq"),
+)
+Index(
+    "runtime_results_posted_idx",
+    runtime_results.c.owner_id,
+    runtime_results.c.digest,
+    unique=True,
+    postgresql_where=text("source = 'posted'"),
+)
+
+Table(
+    "result_keys",
+    metadata,
+    _text("owner_id"),
+    _text("key"),
+    _text("digest"),
+    _now("created_at"),
+    PrimaryKeyConstraint("owner_id", "key"),
+)
+
 # --- the run queue ------------------------------------------------------------------------------
 
 Table(
