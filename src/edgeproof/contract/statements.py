@@ -86,7 +86,8 @@ class DuetPlan(Signed, frozen=True, kw_only=True):
     ``load_difference`` (a share of its time; ``domain.contamination``) does not count and is repeated;
     a pair has ``repeats`` blocks for that. Warm-up goes on in windows of half of ``warmup_calls`` until two
     in a row agree within ``warmup_tolerance_pct``, for ``warmup_windows`` windows at most
-    (``domain.warmup``). The runner may stop at a planned look once every gate is decided.
+    (``domain.warmup``). The runner may stop at a planned look once every
+    gate is decided, or one found a regression.
     """
 
     looks: tuple[int, ...]

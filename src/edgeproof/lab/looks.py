@@ -1,4 +1,4 @@
-"""When a measurement may stop: at a planned look, once every gate is decided."""
+"""When a measurement may stop: at a planned look, once the verdict is decided."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from edgeproof.lab.percentiles import TAILS, needed
 
 
 def decided(samples: Sequence[PairSamples], plan: DuetPlan) -> bool:
-    """Whether no gate of ``plan`` is open; never at a number of pairs that is not a planned look.
+    """Whether no gate of ``plan`` is open, or one found a regression, which no other gate can mend.
 
-    Open is one that is inconclusive, or not decidable yet and within reach of the last look.
+    Never at a number of pairs that is not a planned look. Open is a gate that is inconclusive, or not
+    decidable yet and within reach of the last look.
 
     Raises ``Refused`` (``result_invalid``) for an unknown metric and as ``compare_latency`` does.
     """
     if len(samples) not in plan.looks:
         return False
     confidence = split_confidence(plan.confidence, len(plan.looks), len(plan.gates))
-    for name, margin in plan.gates.items():
-        metric = _metric(name)
-        verdict = compare_latency(samples, metric, margin, confidence).verdict
-        if verdict == "inconclusive" or (verdict == "not_decidable" and _within_reach(metric, plan)):
-            return False
-    return True
+    metrics = {_metric(name): margin for name, margin in plan.gates.items()}
+    verdicts = {
+        metric: compare_latency(samples, metric, margin, confidence).verdict
+        for metric, margin in metrics.items()
+    }
+    return "regression" in verdicts.values() or not any(
+        verdict == "inconclusive" or (verdict == "not_decidable" and _within_reach(metric, plan))
+        for metric, verdict in verdicts.items()
+    )
 
 
 def _within_reach(metric: LatencyMetric, plan: DuetPlan) -> bool:

@@ -1,4 +1,4 @@
-"""The rounds of a process pair: a block of each side, and again what is contaminated.
+"""The rounds of processes that are compared: a block of each side, and again what is contaminated.
 
 The round begins anew with the contaminated block only; where that is in vain, the load has changed for
 good, and both sides are played again. What a round ends with are two blocks that bore the same load, or
@@ -8,8 +8,8 @@ caller's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from edgeproof.domain.contamination import CONTENDED, UNMATCHED, alike
 
 Side = Literal["baseline", "candidate"]
 SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
+
+S = TypeVar("S", bound=str)
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -43,28 +45,35 @@ def block_order(first: Side, blocks: int) -> list[Side]:
 async def play_rounds(
     first: Side, plan: DuetPlan, run: Callable[[Side], Awaitable[Measured]]
 ) -> dict[Side, list[Measured]]:
-    """Play ``plan.blocks`` rounds; ``run`` plays one block. Raises what ``run`` raises."""
-    rounds = _Rounds(plan, run)
+    """Play ``plan.blocks`` rounds of a pair; ``run`` plays one block. Raises what ``run`` raises."""
     turns = block_order(first, plan.blocks)
-    for at in range(0, len(turns), 2):
-        await rounds.play((turns[at], turns[at + 1]))
+    return await play_orders([(turns[at], turns[at + 1]) for at in range(0, len(turns), 2)], plan, run)
+
+
+async def play_orders(
+    orders: Sequence[tuple[S, ...]], plan: DuetPlan, run: Callable[[S], Awaitable[Measured]]
+) -> dict[S, list[Measured]]:
+    """A round for each of ``orders``, which says in what order its sides play. Raises what ``run`` raises."""
+    rounds = _Rounds(plan, run)
+    for order in orders:
+        await rounds.play(order)
     return rounds.played
 
 
-class _Rounds:
-    def __init__(self, plan: DuetPlan, run: Callable[[Side], Awaitable[Measured]]) -> None:
+class _Rounds(Generic[S]):
+    def __init__(self, plan: DuetPlan, run: Callable[[S], Awaitable[Measured]]) -> None:
         self._difference = plan.load_difference
         self._repeats = plan.repeats
         self._run = run
-        self.played: dict[Side, list[Measured]] = {side: [] for side in SIDES}
+        self.played: dict[S, list[Measured]] = {}
 
-    async def play(self, order: tuple[Side, Side]) -> None:
-        turns: tuple[Side, ...] = order
+    async def play(self, order: tuple[S, ...]) -> None:
+        turns = order
         failures = 0
         while True:
             for side in turns:
-                self.played[side].append(await self._run(side))
-            self._compare()
+                self.played.setdefault(side, []).append(await self._run(side))
+            self._compare(order)
             bad = tuple(side for side in order if self.played[side][-1].flags)
             if not bad:
                 return
@@ -78,12 +87,15 @@ class _Rounds:
                 return
             self._repeats -= len(turns)
 
-    def _compare(self) -> None:
-        baseline, candidate = (self.played[side][-1] for side in SIDES)
-        if baseline.flags or candidate.flags or alike(baseline.wait, candidate.wait, self._difference):
+    def _compare(self, order: tuple[S, ...]) -> None:
+        latest = {side: self.played[side][-1] for side in order}
+        if any(block.flags for block in latest.values()):
             return
-        self._flag("baseline" if baseline.wait > candidate.wait else "candidate", CONTENDED)
+        least = min(block.wait for block in latest.values())
+        for side, block in latest.items():
+            if not alike(block.wait, least, self._difference):
+                self._flag(side, CONTENDED)
 
-    def _flag(self, side: Side, flag: str) -> None:
+    def _flag(self, side: S, flag: str) -> None:
         block = self.played[side][-1]
         self.played[side][-1] = msgspec.structs.replace(block, flags=(*block.flags, flag))

@@ -19,7 +19,7 @@ TRIALS = 400
 
 
 def verdict(draw: random.Random, ratio: float, margin: float, *, outliers: bool) -> str:
-    """One measurement under the default plan: both gates at each look, stopping once both are decided."""
+    """One measurement under the default plan: both gates at each look, stopping once the verdict is decided."""
     each = split_confidence(0.95, len(LOOKS), 2)
 
     def pair() -> float:
@@ -35,7 +35,7 @@ def verdict(draw: random.Random, ratio: float, margin: float, *, outliers: bool)
             estimate = signed_rank_interval([value[gate] for value in values], each)
             assert estimate.low is not None and estimate.high is not None
             told.append(latency_verdict(math.exp(estimate.low), math.exp(estimate.high), gate_margin))
-        if "inconclusive" not in told:
+        if "regression" in told or "inconclusive" not in told:
             break
     if "regression" in told:
         return "regression"

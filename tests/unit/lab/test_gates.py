@@ -88,6 +88,13 @@ def test_decided_only_at_a_planned_look_and_with_every_gate() -> None:
     assert not decided(pairs(8, 1.03, spread=0.01), PLAN)
 
 
+def test_a_regression_of_one_gate_decides_though_another_is_open() -> None:
+    open_gate = replace(PLAN, gates={"p90": 10.0})
+    slower = pairs(8, 1.1, spread=0.01)
+    assert not decided(slower, open_gate)
+    assert decided(slower, replace(PLAN, gates={"p50": 3.0, "p90": 10.0}))
+
+
 def test_an_unknown_gate_is_refused() -> None:
     with pytest.raises(Refused, match="p98"):
         decided(pairs(8, 1.0), replace(PLAN, looks=(8,), gates={"p98": 5.0}))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edgeproof.contract.statements import DuetPlan
-from edgeproof.runtime.rounds import Measured, Side, play_rounds
+from edgeproof.runtime.rounds import Measured, Side, play_orders, play_rounds
 
 PLAN = DuetPlan(
     looks=(8,),
@@ -110,3 +110,30 @@ async def test_a_load_on_every_third_block_marks_those_and_no_others(phase: int)
     blocks = await played(*every_third(total, phase), plan=plan)
     assert [index for index, (_, flags) in enumerate(blocks) if flags] == list(range(phase, total, 3))
     assert [sum(block == (side, "") for block in blocks) for side in "bc"] == [10, 10]
+
+
+async def test_of_three_sides_each_is_compared_with_the_one_that_waited_least() -> None:
+    """Two are played again alone; one still waits, so that all are; then all are alike."""
+    waits = {"a": [0.3, 0.02, 0.0], "b": [0.0, 0.0], "c": [0.2, 0.3, 0.04]}
+    order: list[str] = []
+
+    async def run(side: str) -> Measured:
+        order.append(side)
+        return Measured(
+            started_ns=len(order),
+            settle_ns=(),
+            samples_ns=(1,),
+            load=0.0,
+            wait=waits[side].pop(0),
+            flags=(),
+            peak_rss_bytes=1,
+        )
+
+    plan = msgspec.structs.replace(PLAN, blocks=1, repeats=8)
+    played = await play_orders([("a", "b", "c")], plan, run)
+    assert "".join(order) == "abc" + "ac" + "abc"
+    assert {side: [block.flags for block in blocks] for side, blocks in played.items()} == {
+        "a": [("contended",), ("unmatched",), ()],
+        "b": [("unmatched",), ()],
+        "c": [("contended",), ("contended",), ()],
+    }
