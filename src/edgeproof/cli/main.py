@@ -15,6 +15,7 @@ from edgeproof.contract.errors import EdgeproofError, Problem
 # name -> (module, attribute, one line for the overview)
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "analyze": ("analyze", "analyze", "Prove a model on a device: build, measure, judge, sign."),
+    "bench": ("bench", "bench", "Measure Edgeproof itself on this machine, against its goals."),
     "demo": ("demo", "demo", "Run the whole system on the example models, then stop it."),
     "doctor": ("doctor", "doctor", "What this machine can build and run, and what is missing."),
     "jobs": ("jobs", "jobs", "List, show, watch and cancel jobs."),

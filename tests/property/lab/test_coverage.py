@@ -19,7 +19,7 @@ TRIALS = 400
 
 
 def verdict(draw: random.Random, ratio: float, margin: float, *, outliers: bool) -> str:
-    """One measurement under the default plan: both gates at each look, stopping once the verdict is decided."""
+    """One measurement under the default plan: both gates at each look, until the verdict is decided."""
     each = split_confidence(0.95, len(LOOKS), 2)
 
     def pair() -> float:

@@ -1,0 +1,292 @@
+"""From traces to counts: what ``edgeproof bench verdict --json`` prints. One pass, in order of time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from statistics import median, pstdev
+from typing import Final
+
+import msgspec
+from scipy import stats
+
+from edgeproof.bench.verdict import goals
+from edgeproof.bench.verdict.goals import ROWS, Row, Status
+from edgeproof.bench.verdict.rotation import BASELINE, pair_of
+from edgeproof.bench.verdict.sequential import RULES
+from edgeproof.bench.verdict.traces import Condition, Record, Rotation, Session, TimedDuet
+from edgeproof.bench.verdict.trials import Trials, Verdict, policy_at
+from edgeproof.contract.canonical import round6
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.results import SystemInfo
+from edgeproof.lab.gates import pair_values
+
+CONFIDENCE: Final = 0.95
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """``count`` of ``of``, with its exact (Clopper-Pearson) 95 % interval as fractions."""
+
+    count: int
+    of: int
+    low: float
+    high: float
+
+
+class GoalCount(msgspec.Struct, frozen=True, kw_only=True):
+    goal: str
+    status: Status
+
+
+class RowCount(msgspec.Struct, frozen=True, kw_only=True):
+    """All trials of a row; goals are judged on the first of them. ``no_regression`` holds ``improved``."""
+
+    slowdown_pct: float
+    margin_pct: float
+    condition: Condition
+    trials: int
+    no_regression: Share
+    improved: Share
+    regression: Share
+    inconclusive: Share
+    by_model: dict[str, dict[str, int]]
+    goals: tuple[GoalCount, ...]
+
+
+class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a sequential rule called the candidate a regression."""
+
+    rule: str
+    slowdown_pct: float
+    condition: Condition
+    alarms: Share
+
+
+class TimeCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Whole duets of models of 5 ms or less, quiet. Seconds are None without any."""
+
+    duets: int
+    median_seconds: float | None
+    longest_seconds: float | None
+    median_pairs: float | None
+    status: Status
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """Over process pairs, of the median's ratio: its median, and the standard deviation of its log."""
+
+    model: str
+    condition: Condition
+    slowdown_pct: float
+    pairs: int
+    median_ratio: float
+    spread_pct: float
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What was played under one condition. ``wait`` is the median share of a block's time in a run queue."""
+
+    condition: Condition
+    rotations: dict[str, int]
+    latency_ms: dict[str, float]
+    minutes: float
+    wait: float
+    contaminated: float
+
+
+class VerdictQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """``edgeproof-verdict-quality-v1``."""
+
+    schema_version: str
+    system: SystemInfo
+    processors: int
+    threads: int
+    versions: dict[str, str]
+    first_at: str
+    last_at: str
+    recorded: tuple[Recorded, ...]
+    rows: tuple[RowCount, ...]
+    sequential: tuple[RuleCount, ...]
+    time: TimeCount
+    spreads: tuple[Spread, ...]
+
+
+def share(count: int, of: int) -> Share:
+    """Without trials anything is possible."""
+    if of == 0:
+        return Share(count=0, of=0, low=0.0, high=1.0)
+    told = stats.binomtest(count, of).proportion_ci(CONFIDENCE, method="exact")
+    return Share(count=count, of=of, low=round6(float(told.low)), high=round6(float(told.high)))
+
+
+def slowdown_of(variant: str) -> int:
+    """Percent, from a variant's name."""
+    return int(variant.removeprefix("by_")) if variant.startswith("by_") else 0
+
+
+@dataclass
+class _RowTrials:
+    """The trials of a row: those of each model from a stream of their own, as they were completed."""
+
+    row: Row
+    streams: dict[str, Trials] = field(default_factory=dict)
+    told: list[tuple[str, Verdict]] = field(default_factory=list)
+
+    def add(self, rotation: Rotation) -> None:
+        if rotation.condition != self.row.condition or self.row.variant not in rotation.sides:
+            return
+        stream = self.streams.setdefault(rotation.model, Trials(policy_at(self.row.margin)))
+        verdict = stream.add(pair_of(rotation.order, rotation.sides, self.row.variant, rotation.index))
+        if verdict is not None:
+            self.told.append((rotation.model, verdict))
+
+    def counted(self) -> RowCount:
+        verdicts = [verdict for _, verdict in self.told]
+        found, of = Counter(verdicts), len(verdicts)
+        by_model: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for model, verdict in self.told:
+            by_model[model][verdict] += 1
+        return RowCount(
+            slowdown_pct=self.row.slowdown,
+            margin_pct=self.row.margin,
+            condition=self.row.condition,
+            trials=of,
+            no_regression=share(found["no_regression"] + found["improved"], of),
+            improved=share(found["improved"], of),
+            regression=share(found["regression"], of),
+            inconclusive=share(found["inconclusive"], of),
+            by_model={model: dict(counts) for model, counts in by_model.items()},
+            goals=tuple(
+                GoalCount(goal=goal.words(), status=goal.status(verdicts)) for goal in self.row.goals
+            ),
+        )
+
+
+@dataclass
+class _Condition:
+    """What was seen under one condition, apart from verdicts."""
+
+    rotations: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    waits: list[float] = field(default_factory=list)
+    blocks: int = 0
+    flagged: int = 0
+    latencies: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    ratios: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    alarms: Counter[tuple[str, int]] = field(default_factory=Counter)
+    traces: Counter[int] = field(default_factory=Counter)
+
+    def add(self, rotation: Rotation) -> None:
+        self.rotations[rotation.model] += 1
+        self.seconds += rotation.seconds
+        blocks = [block for side in rotation.sides.values() for block in side.blocks]
+        clean = [block.wait for block in blocks if not block.flags]
+        self.blocks += len(blocks)
+        self.flagged += len(blocks) - len(clean)
+        if clean:
+            self.waits.append(median(clean))
+        for variant in rotation.sides:
+            if variant != BASELINE:
+                self._compare(rotation, variant)
+
+    def _compare(self, rotation: Rotation, variant: str) -> None:
+        pair = pair_of(rotation.order, rotation.sides, variant, rotation.index)
+        for baseline, candidate in pair_values([pair], "p50"):
+            self.ratios[rotation.model, variant].append(math.log(candidate / baseline))
+            self.latencies[rotation.model].append(baseline / 1e6)
+        if not rotation.sequential:
+            return
+        slowdown = slowdown_of(variant)
+        one, other = rotation.sequential[BASELINE], rotation.sequential[variant]
+        for before, after in ((one.before, other.before), (one.after, other.after)):
+            self.traces[slowdown] += 1
+            for name, rule in RULES.items():
+                self.alarms[name, slowdown] += rule(before, after)
+
+    def recorded(self, condition: Condition) -> Recorded:
+        return Recorded(
+            condition=condition,
+            rotations=dict(self.rotations),
+            latency_ms={model: round6(median(values)) for model, values in self.latencies.items()},
+            minutes=round(self.seconds / 60, 1),
+            wait=round6(median(self.waits)) if self.waits else 0.0,
+            contaminated=round6(self.flagged / self.blocks) if self.blocks else 0.0,
+        )
+
+    def spreads(self, condition: Condition) -> Iterator[Spread]:
+        for (model, variant), ratios in self.ratios.items():
+            yield Spread(
+                model=model,
+                condition=condition,
+                slowdown_pct=slowdown_of(variant),
+                pairs=len(ratios),
+                median_ratio=round6(math.exp(median(ratios))),
+                spread_pct=round6(100 * pstdev(ratios)),
+            )
+
+    def rules(self, condition: Condition) -> Iterator[RuleCount]:
+        for name in RULES:
+            for slowdown in sorted(self.traces):
+                yield RuleCount(
+                    rule=name,
+                    slowdown_pct=slowdown,
+                    condition=condition,
+                    alarms=share(self.alarms[name, slowdown], self.traces[slowdown]),
+                )
+
+
+def count(records: Iterable[Record]) -> VerdictQuality:
+    """Raises ``Refused`` (``result_invalid``) for traces without a session, or of more than one machine."""
+    rows = [_RowTrials(row) for row in ROWS]
+    conditions: dict[Condition, _Condition] = {}
+    session: Session | None = None
+    first_at = last_at = ""
+    duets: list[TimedDuet] = []
+    for record in records:
+        last_at = record.at
+        if isinstance(record, Session):
+            if session is not None and record.system.cpu_model != session.system.cpu_model:
+                raise Refused("result_invalid", "the traces are of more than one machine")
+            session, first_at = record, first_at or record.at
+        elif isinstance(record, TimedDuet):
+            duets.append(record)
+        else:
+            conditions.setdefault(record.condition, _Condition()).add(record)
+            for row in rows:
+                row.add(record)
+    if session is None:
+        raise Refused("result_invalid", "the traces do not say of what machine they are")
+    seen = sorted(conditions.items(), reverse=True)
+    return VerdictQuality(
+        schema_version="edgeproof-verdict-quality-v1",
+        system=session.system,
+        processors=session.processors,
+        threads=session.threads,
+        versions=session.versions,
+        first_at=first_at,
+        last_at=last_at,
+        recorded=tuple(one.recorded(condition) for condition, one in seen),
+        rows=tuple(row.counted() for row in rows),
+        sequential=tuple(rule for condition, one in seen for rule in one.rules(condition)),
+        time=_times(duets),
+        spreads=tuple(spread for condition, one in seen for spread in one.spreads(condition)),
+    )
+
+
+def _times(duets: Iterable[TimedDuet]) -> TimeCount:
+    counted = [one for one in duets if one.condition == "quiet" and one.model in goals.TIMED_MODELS]
+    if not counted:
+        return TimeCount(
+            duets=0, median_seconds=None, longest_seconds=None, median_pairs=None, status="too few"
+        )
+    seconds = sorted(one.seconds for one in counted)
+    status: Status = "met" if median(seconds) <= goals.MEDIAN_SECONDS else "missed"
+    return TimeCount(
+        duets=len(counted),
+        median_seconds=round6(median(seconds)),
+        longest_seconds=round6(seconds[-1]),
+        median_pairs=median(one.pairs for one in counted),
+        status=status if len(counted) >= goals.FEWEST_DUETS else "too few",
+    )

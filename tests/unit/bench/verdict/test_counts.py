@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from edgeproof.bench.verdict.counts import VerdictQuality, count, share
+from edgeproof.bench.verdict.goals import ROWS, Goal
+from edgeproof.bench.verdict.page import page, summary
+from edgeproof.bench.verdict.sequential import RULES, mann_whitney, mean_or_p99_3
+from edgeproof.contract.errors import Refused
+
+from .hand_made import recorded, rotations, session, timed
+
+
+def test_shares_have_exact_intervals() -> None:
+    """Clopper and Pearson's for 0 of 300 is 1 - 0.025^(1/300)."""
+    told = share(0, 300)
+    assert (told.low, told.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 300), rel=1e-4))
+    assert (share(0, 0).low, share(0, 0).high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("goal", "verdicts", "status"),
+    [
+        (Goal("regression", "at most", 0, 4), ["no_regression"] * 3, "too few"),
+        (Goal("regression", "at most", 0, 4), ["no_regression"] * 4, "met"),
+        (Goal("regression", "at most", 0, 4), ["regression"], "missed"),
+        (Goal("regression", "at most", 0, 4), ["improved"] * 4 + ["regression"], "met"),
+        (Goal("no_regression", "at least", 3, 4), ["improved", "no_regression", "inconclusive"], "too few"),
+        (Goal("no_regression", "at least", 3, 4), ["inconclusive", "regression"], "missed"),
+        (Goal("no_regression", "at least", 3, 4), ["no_regression"] * 3 + ["regression"], "met"),
+    ],
+)
+def test_a_goal_is_missed_at_once_and_met_only_with_all_trials(
+    goal: Goal, verdicts: list[str], status: str
+) -> None:
+    assert goal.status(msgspec.convert(verdicts, list)) == status
+
+
+def row(told: VerdictQuality, slowdown: float, margin: float, condition: str = "quiet") -> dict[str, int]:
+    one = next(
+        one
+        for one in told.rows
+        if (one.slowdown_pct, one.margin_pct, one.condition) == (slowdown, margin, condition)
+    )
+    names = ("no_regression", "regression", "inconclusive")
+    counts = {name: getattr(one, name).count for name in names}
+    assert sum(counts.values()) == one.trials == sum(sum(found.values()) for found in one.by_model.values())
+    return {name: number for name, number in counts.items() if number}
+
+
+def test_one_round_serves_every_row() -> None:
+    told = count(recorded(spread=0.001))
+    assert row(told, 0, 3) == {"no_regression": 4}
+    assert row(told, 0, 3, "load") == {"no_regression": 2}
+    assert row(told, 5, 3) == {"regression": 4}
+    assert row(told, 3, 3) == {"inconclusive": 2}
+    assert row(told, 2, 1) == {"regression": 4}
+    assert row(told, 0, 1) == {"no_regression": 4}
+    assert [one.condition for one in told.recorded] == ["quiet", "load"]
+    assert told.recorded[0].rotations == {"0.5 ms": 32}
+    spreads = {(one.condition, one.slowdown_pct): one for one in told.spreads}
+    assert spreads["quiet", 5].median_ratio == pytest.approx(1.05, abs=0.002)
+    assert (spreads["load", 0].pairs, len(spreads)) == (16, 5)
+
+
+def test_models_have_streams_of_their_own() -> None:
+    """Seven pairs of one and seven of another are no trial."""
+    records = [session(), *rotations(7), *rotations(7, model="5 ms")]
+    assert row(count(records), 0, 3) == {}
+
+
+def test_sequential_rules_judge_both_runs_of_every_fourth_rotation() -> None:
+    told = count(recorded(spread=0.0))
+    alarms = {(one.rule, one.slowdown_pct, one.condition): one.alarms for one in told.sequential}
+    assert {one.of for (_, _, condition), one in alarms.items() if condition == "quiet"} == {16}
+    assert {rule for rule, _, _ in alarms} == set(RULES)
+    assert {alarms[rule, 0, "quiet"].count for rule in RULES} == {0}
+    assert {alarms[rule, 5, "quiet"].count for rule in set(RULES) - {"5 % on medians"}} == {16}
+    assert alarms["5 % on medians", 3, "quiet"].count == 0
+
+
+def test_the_rules_by_hand() -> None:
+    quiet, tail = list(range(1000, 1050)), [*range(1000, 1049), 1200]
+    assert mean_or_p99_3(quiet, tail) and not RULES["3 % on means"](quiet, tail)
+    assert mann_whitney(quiet, [one + 20 for one in quiet])
+    assert not mann_whitney([one + 20 for one in quiet], quiet)
+    assert not mann_whitney(quiet, quiet)
+
+
+def test_the_time_to_a_verdict_counts_quiet_duets_of_quick_models() -> None:
+    others = [timed(99.0, "30 ms"), timed(99.0, condition="load")]
+    few = count([session(), *others, *(timed(10.0 + at) for at in range(9))]).time
+    assert (few.duets, few.median_seconds, few.longest_seconds, few.status) == (9, 14.0, 18.0, "too few")
+    assert count([session(), *(timed(20.0) for _ in range(10))]).time.status == "met"
+    assert count([session(), *(timed(20.1) for _ in range(10))]).time.status == "missed"
+
+
+def test_traces_of_no_or_two_machines_are_refused() -> None:
+    with pytest.raises(Refused, match="of what machine"):
+        count(rotations(2))
+    with pytest.raises(Refused, match="more than one machine"):
+        count([session(), session("another")])
+
+
+def test_the_page_says_what_was_met_missed_and_not_yet_told() -> None:
+    told = count(recorded(spread=0.02))
+    text = page(told)
+    for one in ROWS:
+        assert f"{one.slowdown} %, {one.margin} %" in text
+    assert "too few trials" in text and "Clopper-Pearson" in text and "invented" in text
+    assert "not quiet" not in text
+    assert summary(told).strip() in text
+    missed = count([session(), *rotations(16, spread=0.001), timed(90.0)] + [timed(90.0)] * 9)
+    assert "**Goals missed:**\n\n- the time to a verdict" in page(missed)
+
+
+def test_a_noisy_machine_is_not_called_quiet() -> None:
+    assert "**The machine was not quiet**" in page(count([session(), *rotations(8, wait=0.2)]))
