@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
+from edgeproof.contract.base import Wire
 from edgeproof.contract.errors import FieldError, Refused
 from edgeproof.contract.jobs import JobEvent
 
@@ -23,6 +25,14 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 END: Final = b"event: end\ndata: {}\n\n"
 
 _log = logging.getLogger(__name__)
+
+
+class StreamedEvent(Wire, frozen=True, kw_only=True):
+    """One event of the stream, as a reader of server-sent events gets it."""
+
+    event: Literal["status", "progress", "log", "artifact", "metadata", "end"]
+    data: Annotated[str, Meta(description="A `JobEvent` as JSON; `{}` with `event: end`")]
+    id: Annotated[str, Meta(description="The sequence number; the stream resumes behind it")] = ""
 
 
 def sequence_number(last_event_id: str | None) -> int:

@@ -111,7 +111,7 @@ async def cancel_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
     tags=["jobs"],
     responses={
         200: ResponseSpec(
-            data_container=str,
+            data_container=event_stream.StreamedEvent,
             generate_examples=False,
             description="`id` is the sequence number, `event` the type, `data` a `JobEvent`; "
             "`event: end` is the last",

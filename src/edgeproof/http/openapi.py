@@ -13,8 +13,15 @@ from edgeproof.contract.jobs import JobEvent
 from edgeproof.contract.requests import AnalyzeOptions
 from edgeproof.http.application import assemble
 from edgeproof.http.body_guard import BodyLimits
+from edgeproof.http.problems import PROBLEM_MEDIA_TYPE
 
 UNSEEN: Final = (AnalyzeOptions, JobEvent)
+
+# A path parameter that can be no id is answered like one that names nothing.
+_NOT_FOUND: Final = {
+    "description": "A problem with the code `not_found`",
+    "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 
 
 def description() -> dict[str, Any]:
@@ -27,7 +34,24 @@ def description() -> dict[str, Any]:
     components = schema["components"]["schemas"]
     components.update({name: one for name, one in unseen.items() if name not in components})
     components["AnalyzeRequest"]["properties"]["options"] = {"$ref": "#/components/schemas/AnalyzeOptions"}
-    return schema
+    for path, operations in schema["paths"].items():
+        for operation in operations.values() if "{" in path else ():
+            operation["responses"].setdefault("404", _NOT_FOUND)
+    plain: dict[str, Any] = _without_ellipsis(schema)
+    return plain
+
+
+def _without_ellipsis(part: Any) -> Any:
+    """Litestar takes the ``...`` of ``tuple[X, ...]`` for another type that an item may have."""
+    if isinstance(part, list):
+        return [_without_ellipsis(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {key: _without_ellipsis(value) for key, value in part.items()}
+    match kept.get("items"):
+        case {"oneOf": [item, {} as anything]} if not anything:
+            kept["items"] = item
+    return kept
 
 
 def text() -> str:
