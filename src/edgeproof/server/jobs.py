@@ -32,15 +32,24 @@ _DOCUMENT: Final = f"""
 SELECT {_COLUMNS}, NULL AS result, j.result::text AS result_text
 FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
 """  # noqa: S608
-# A page carries the decision and its summary, not the whole bundle.
-_PAGE: Final = f"""
-SELECT {_COLUMNS}, CASE WHEN j.result IS NOT NULL THEN jsonb_build_object(
-    'summary', j.result -> 'summary', 'deployment_decision', j.result -> 'deployment_decision'
-) END AS result
-FROM jobs j
-WHERE (j.owner_id = $1 OR $2) AND ($3::text IS NULL OR j.status = $3) AND ($4::bigint IS NULL OR j.seq < $4)
-ORDER BY j.seq DESC LIMIT $5
-"""  # noqa: S608
+
+
+def _page(*conditions: str) -> str:
+    """A page carries the decision and its summary, not the whole bundle."""
+    return f"""
+    SELECT {_COLUMNS}, CASE WHEN j.result IS NOT NULL THEN jsonb_build_object(
+        'summary', j.result_summary, 'deployment_decision', j.result_decision
+    ) END AS result
+    FROM jobs j WHERE {" AND ".join(("j.seq < $1", *conditions))} ORDER BY j.seq DESC LIMIT $2
+    """  # noqa: S608
+
+
+# Each with its own plan and its own index: one statement for all could use none of them.
+_ALL: Final = _page()
+_ALL_IN: Final = _page("j.status = $3")
+_OWN: Final = _page("j.owner_id = $3")
+_OWN_IN: Final = _page("j.owner_id = $3", "j.status = $4")
+_LAST: Final = 2**63 - 1
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
 _RUNNERS: Final = """
 SELECT runner_id, capabilities FROM runners JOIN runner_keys USING (public_key) WHERE removed_at IS NULL
@@ -105,14 +114,13 @@ async def list_jobs(
     Raises ``Refused`` (``invalid_request``) for a cursor that no page gave.
     """
     require(principal, "user", "admin")
-    rows = await plane.database.pool.fetch(
-        _PAGE,
-        principal.principal_id,
-        principal.kind == "admin",
-        status,
-        read_cursor(cursor),
-        limit + 1,
-    )
+    before = read_cursor(cursor)
+    sql = _ALL if status is None else _ALL_IN
+    arguments: list[int | str] = [_LAST if before is None else before, limit + 1]
+    if principal.kind != "admin":
+        sql = _OWN if status is None else _OWN_IN
+        arguments.append(principal.principal_id)
+    rows = await plane.database.pool.fetch(sql, *arguments, *([] if status is None else [status]))
     jobs = await _views(plane, rows[:limit])
     return JobPage(jobs=jobs, next_cursor=str(rows[limit - 1]["seq"]) if len(rows) > limit else None)
 

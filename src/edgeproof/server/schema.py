@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -165,6 +166,9 @@ jobs = Table(
     Column("input_summary", JSONB, nullable=False),
     Column("worker_request", JSONB),
     Column("result", JSONB),
+    # What a page of jobs shows of it, so that a listing need not open every result.
+    Column("result_summary", JSONB, Computed("result -> 'summary'", persisted=True)),
+    Column("result_decision", JSONB, Computed("result -> 'deployment_decision'", persisted=True)),
     Column("error", JSONB),
     _text("policy_digest"),
     Column("cancel_requested_at", _TIME),
@@ -176,6 +180,8 @@ jobs = Table(
     CheckConstraint("result IS NULL OR status = 'completed'", name="result"),
     CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="error"),
     Index("jobs_owner_id_seq_idx", "owner_id", "seq"),
+    Index("jobs_owner_id_status_seq_idx", "owner_id", "status", "seq"),
+    Index("jobs_status_seq_idx", "status", "seq"),
 )
 Index("jobs_needs_advance_idx", jobs.c.seq, postgresql_where=text("needs_advance"))
 
