@@ -16,11 +16,13 @@ from edgeproof.contract.errors import EdgeproofError, Problem
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "analyze": ("analyze", "analyze", "Prove a model on a device: build, measure, judge, sign."),
     "bench": ("bench", "bench", "Measure Edgeproof itself on this machine, against its goals."),
+    "compare": ("compare", "compare", "Compare two results that nobody signed."),
     "demo": ("demo", "demo", "Run the whole system on the example models, then stop it."),
     "doctor": ("doctor", "doctor", "What this machine can build and run, and what is missing."),
     "jobs": ("jobs", "jobs", "List, show, watch and cancel jobs."),
     "policy": ("policy", "policy", "List, show, add and check decision policies."),
     "report": ("report", "report", "Write the report of ended jobs again, from their evidence."),
+    "results": ("kept_results", "results", "List, show and add runtime results."),
     "runner": ("runner", "runner", "Run this machine as a runner; enrol others."),
     "submit": ("submit", "submit", "Deliver a runner's signed result by hand."),
     "up": ("up", "up", "Start all that one machine needs, until Ctrl-C."),
