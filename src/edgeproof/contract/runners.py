@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, field
 
 from edgeproof.contract.base import Wire
+from edgeproof.contract.errors import Problem
 from edgeproof.contract.faults import Fault
 from edgeproof.contract.ids import Base64Key, IdText, Name, UtcTime
 from edgeproof.contract.jobs import Progress, RunState
@@ -19,6 +20,11 @@ PROOF_HEADER: Final = "Edgeproof-Proof"
 """``<nonce>.<base64url signature>`` on a registration that answers a challenge."""
 REGISTER_DOMAIN: Final = "edgeproof-register-v1"
 
+STANDING_HEADER: Final = "Edgeproof-Standing"
+"""``draining`` or ``quarantined``, on the 204 of a claim whose runner is not to work."""
+MAX_BATCH: Final = 64
+
+RunnerStanding = Literal["active", "draining", "quarantined"]
 Isolation = Literal["none", "rlimit", "namespaces"]
 ISOLATION_ORDER: Final[tuple[Isolation, ...]] = ("none", "rlimit", "namespaces")
 
@@ -74,6 +80,10 @@ class RegisterResponse(Wire, frozen=True, kw_only=True):
 class ClaimRequest(Wire, frozen=True, kw_only=True):
     """``POST /api/queue/claim``; waits up to ``wait_seconds`` for work, else 204.
 
+    With ``max_runs`` the answer is ``{"runs": [...]}`` with as many as there are up to that; of runs that
+    measure (stage ``runtime``) a runner holds one at a time. ``unfit`` is what a failed health check of the
+    runner's own says: it is quarantined.
+
     ``holding`` are the runs that the runner still works on. Any other lease of its own is one that it does
     not know of (it was killed, or a claim's answer was lost): it ends at once. None says nothing.
     """
@@ -81,6 +91,8 @@ class ClaimRequest(Wire, frozen=True, kw_only=True):
     capabilities: Capabilities | None = None
     wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 0.0
     holding: Annotated[tuple[IdText, ...], Meta(max_length=64)] | None = None
+    max_runs: Annotated[int, Meta(ge=1, le=MAX_BATCH)] | None = None
+    unfit: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 
 class ClaimedRun(Wire, frozen=True, kw_only=True):
@@ -94,6 +106,12 @@ class ClaimedRun(Wire, frozen=True, kw_only=True):
     lease_expires_at: UtcTime
     heartbeat_seconds: float
     job_spec: str
+
+
+class ClaimedRuns(Wire, frozen=True, kw_only=True):
+    """The answer to a claim with ``max_runs``."""
+
+    runs: tuple[ClaimedRun, ...]
 
 
 class HeartbeatRequest(Wire, frozen=True, kw_only=True):
@@ -127,6 +145,77 @@ class FailResponse(Wire, frozen=True, kw_only=True):
     state: RunState
 
 
+class HeartbeatItem(HeartbeatRequest, frozen=True, kw_only=True):
+    """One of a batch; ``lease`` is what the header carries for one: ``<attempt>.<token>``."""
+
+    run_id: IdText
+    lease: Annotated[str, Meta(max_length=100)]
+
+
+class HeartbeatBatch(Wire, frozen=True, kw_only=True):
+    """``POST /api/queue/heartbeat``."""
+
+    items: Annotated[tuple[HeartbeatItem, ...], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class BeatenRun(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one item: ``answer``, or ``problem``."""
+
+    run_id: str
+    answer: HeartbeatResponse | None = None
+    problem: Problem | None = None
+
+
+class HeartbeatAnswers(Wire, frozen=True, kw_only=True):
+    """One for each item, in their order."""
+
+    items: tuple[BeatenRun, ...]
+
+
+class SubmitItem(Wire, frozen=True, kw_only=True):
+    """One of a batch; ``envelope`` is the text of the envelope's bytes as they were signed."""
+
+    run_id: IdText
+    lease: Annotated[str, Meta(max_length=100)]
+    envelope: str
+
+
+class SubmitBatch(Wire, frozen=True, kw_only=True):
+    """``POST /api/queue/submit``."""
+
+    items: Annotated[tuple[SubmitItem, ...], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class SubmittedRun(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one item: ``answer``, or ``problem``."""
+
+    run_id: str
+    answer: SubmitResponse | None = None
+    problem: Problem | None = None
+
+
+class SubmitAnswers(Wire, frozen=True, kw_only=True):
+    """One for each item, in their order."""
+
+    items: tuple[SubmittedRun, ...]
+
+
+class StandingRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/runners/{runner_id}/drain``, ``/quarantine``, ``/release``."""
+
+    reason: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class StandingView(Wire, frozen=True, kw_only=True):
+    """A runner's standing; ``held`` are the runs that it has under a lease."""
+
+    runner_id: str
+    standing: RunnerStanding
+    reason: str
+    since: UtcTime
+    held: int
+
+
 class RunnerView(Wire, frozen=True, kw_only=True):
     runner_id: IdText
     hostname: str
@@ -134,6 +223,8 @@ class RunnerView(Wire, frozen=True, kw_only=True):
     capabilities: Capabilities
     registered_at: UtcTime
     last_seen_at: UtcTime
+    standing: RunnerStanding = "active"
+    standing_reason: str = ""
 
 
 class RunnerList(Wire, frozen=True, kw_only=True):

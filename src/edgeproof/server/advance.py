@@ -24,7 +24,7 @@ from edgeproof.server.job_endings import LOCK_JOB, end_job
 from edgeproof.server.job_facts import job_facts, run_facts
 from edgeproof.server.requirements import classes_of
 from edgeproof.server.rows import Row
-from edgeproof.server.run_endings import leave_queue
+from edgeproof.server.run_endings import leave_queue, wake_a_runner
 
 _logger = logging.getLogger(__name__)
 _SWEEP: Final = 100
@@ -128,8 +128,8 @@ async def enqueue(
             for run, class_id in zip(runs, class_ids, strict=True)
         ],
     )
-    for class_id in class_ids:
-        await connection.execute(queue_sql.WAKE_RUNNERS, class_id)
+    for run, class_id in zip(runs, class_ids, strict=True):
+        await wake_a_runner(connection, class_id, run.runner)
 
 
 async def _cancel_run(connection: Connection, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""A runner asks for work: the oldest run that it can do, under a new lease, with its signed job spec.
+"""A runner asks for work: the oldest runs that it can do, under new leases, with their signed job specs.
 
 What a runner can do was matched to classes when its capabilities changed; nothing is matched here. A wake-up
 only shortens the wait: the queue is asked again after a bound anyway.
@@ -8,79 +8,136 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
+from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
-from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest
+from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, RunnerStanding
 from edgeproof.contract.statements import RunLimits, StageConfig
 from edgeproof.domain.jobs import move
 from edgeproof.domain.runs import Lease, new_lease
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.server import queue_sql
-from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
-from edgeproof.server.events import append_event
+from edgeproof.server.events import append_to_locked, wake_readers
 from edgeproof.server.job_specs import seal_job_spec
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_runner_classes
 from edgeproof.server.rows import Row
-from edgeproof.server.run_endings import lease_ended, leave_queue, tell_run
+from edgeproof.server.run_endings import lease_ended, leave_queue, run_told
+from edgeproof.server.standing import quarantine_unfit
 from edgeproof.server.times import utc_text
-from edgeproof.server.waiting import woken
+from edgeproof.server.turns import Turn, turn_key
+from edgeproof.server.waiting import called
 
 _logger = logging.getLogger(__name__)
-_POLL_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 10.0
+"""At most; each waiter looks after a random share of it, so that a fleet does not look all at once."""
 
-_SEEN: Final = (
-    "UPDATE runners SET last_seen_at = clock_timestamp() WHERE runner_id = $1 RETURNING capabilities"
+# The row is written only when it says something new: a claim a second is no news.
+_ARRIVE: Final = """
+WITH seen AS (
+    UPDATE runners SET last_seen_at = clock_timestamp()
+    WHERE runner_id = $1 AND last_seen_at < clock_timestamp() - interval '10 s'
 )
+SELECT standing, standing_reason, CASE WHEN $2 THEN capabilities END AS capabilities,
+    array(SELECT class_id FROM runner_classes WHERE runner_id = $1) AS classes,
+    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
+        AND q.run_id <> ALL($3::text[])) AS abandoned
+FROM runners WHERE runner_id = $1
+"""
 _SET_CAPABILITIES: Final = "UPDATE runners SET capabilities = $2 WHERE runner_id = $1"
-_LOCK_JOB: Final = """
-SELECT job_id, status, created_at, updated_at, input_summary, policy_digest,
-    cancel_requested_at IS NOT NULL AS cancelling
-FROM jobs WHERE job_id = $1 FOR UPDATE
-"""
 _START_JOB: Final = """
-UPDATE jobs SET status = $2, worker_request = $3, updated_at = clock_timestamp() WHERE job_id = $1
+UPDATE jobs SET status = $2, worker_request = $3, updated_at = clock_timestamp()
+WHERE job_id = $1 AND status = 'queued' RETURNING job_id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim came to: ``runs``, none when none came in time, and the standing of who asked."""
+
+    runs: tuple[ClaimedRun, ...]
+    standing: RunnerStanding
+    reason: str
 
 
 async def claim(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> ClaimedRun | None:
-    """A lease, or None when none came within ``request.wait_seconds`` or the server stops.
+    """One lease, or None. Raises as ``claim_runs``."""
+    runs = (await claim_runs(plane, principal, request)).runs
+    return runs[0] if runs else None
 
-    Raises ``Refused`` (``forbidden``), ``Unavailable`` (``disk_full``).
+
+async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Claim:
+    """Leases on up to ``request.max_runs`` runs; none when none came within ``request.wait_seconds``, when
+    the runner is not to work now, or when the server stops.
+
+    Raises ``Refused`` (``forbidden``; ``unauthenticated`` for a runner that is not registered).
     """
     require(principal, "runner")
-    await _note_presence(plane, principal, request)
-    if request.holding is not None:
-        while await _end_one_abandoned(plane, principal, request.holding):
-            pass
+    me = await _arrive(plane, principal, request)
+    count = request.max_runs or 1
     clock = asyncio.get_running_loop()
     deadline = clock.time() + request.wait_seconds
-    async with plane.database.listen(queue_sql.RUNS_CHANNEL) as wake_ups:
-        while not plane.stopping.is_set():
-            claimed = await _claim_now(plane, principal)
-            left = deadline - clock.time()
-            if claimed is not None:
-                plane.meters.claims.labels(claimed.stage).inc()
-            if claimed is not None or left <= 0:
-                return claimed
-            await woken(plane, wake_ups, min(left, _POLL_SECONDS))
-    return None
+    runs: tuple[ClaimedRun, ...] = ()
+    if me["standing"] == "active":
+        runs = (await _claim_now(plane, principal, count))[0]
+    if not runs and request.wait_seconds > 0:
+        keys = frozenset({turn_key(one, None) for one in me["classes"]} | {turn_key(0, _runner(principal))})
+        async with plane.database.wait_for_runs(keys) as turn:
+            runs = await _wait(plane, principal, turn, deadline, count)
+    for run in runs:
+        plane.meters.claims.labels(run.stage).inc()
+    standing: RunnerStanding = "active" if runs else me["standing"]
+    return Claim(runs, standing, me["standing_reason"])
 
 
-async def _note_presence(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> None:
-    async with plane.database.transaction() as connection:
-        known = await connection.fetchval(_SEEN, principal.runner_id)
-        told = request.capabilities
-        if told is not None and (known is None or msgspec.convert(known, Capabilities) != told):
+async def _wait(
+    plane: ControlPlane, principal: Principal, turn: Turn, deadline: float, count: int
+) -> tuple[ClaimedRun, ...]:
+    clock = asyncio.get_running_loop()
+    while not plane.stopping.is_set():
+        plane.database.look(turn)
+        runs, keys = await _claim_now(plane, principal, count)
+        if runs:
+            turn.use(keys)
+            return runs
+        left = deadline - clock.time()
+        if left <= 0:
+            break
+        await called(plane, turn, min(left, _POLL_SECONDS * random.uniform(0.5, 1.0)))
+    return ()
+
+
+async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Row:
+    told = request.capabilities
+    arguments = (_runner(principal), told is not None, list(request.holding or ()))
+    me = await plane.database.pool.fetchrow(_ARRIVE, *arguments)
+    if me is None:
+        raise Refused("unauthenticated", "this runner is not registered")
+    changed = False
+    if told is not None and msgspec.convert(me["capabilities"], Capabilities) != told:
+        changed = True
+        async with plane.database.transaction() as connection:
             await connection.execute(_SET_CAPABILITIES, principal.runner_id, told)
             await match_runner_classes(connection, _runner(principal), told)
+    if request.unfit is not None:
+        changed = True
+        await quarantine_unfit(plane, _runner(principal), request.unfit)
+    if request.holding is not None and me["abandoned"]:
+        changed = True
+        while await _end_one_abandoned(plane, principal, request.holding):
+            pass
+    if changed:
+        (me,) = await plane.database.pool.fetch(_ARRIVE, *arguments)
+    return me
 
 
 async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding: Sequence[str]) -> bool:
@@ -95,107 +152,112 @@ async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding:
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
-        await lease_ended(connection, run, error, retryable=True, submission=None)
+        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=True)
     return True
 
 
-async def _claim_now(plane: ControlPlane, principal: Principal) -> ClaimedRun | None:
-    heads = await plane.database.pool.fetch(queue_sql.HEADS, principal.runner_id)
-    for head in heads:
-        found = True
-        while found:
-            async with plane.database.transaction() as connection:
-                run = await _lock_head(connection, principal, head)
-                found = run is not None
-                claimed = None if run is None else await _take(plane, connection, principal, run)
-            if claimed is not None:
-                return claimed
-    return None
-
-
-async def _lock_head(connection: Connection, principal: Principal, head: Row) -> Row | None:
-    if head["named"]:
-        return await connection.fetchrow(queue_sql.LOCK_NAMED_HEAD, head["class_id"], principal.runner_id)
-    return await connection.fetchrow(queue_sql.LOCK_HEAD, head["class_id"])
+async def _claim_now(
+    plane: ControlPlane, principal: Principal, count: int
+) -> tuple[tuple[ClaimedRun, ...], frozenset[str]]:
+    """Up to ``count`` runs, class by class, and the turn keys of what was taken; none: nothing that this
+    runner may have waits."""
+    runs: list[ClaimedRun] = []
+    keys: set[str] = set()
+    passed_over: list[int] = []
+    while len(runs) < count:
+        wanted = count - len(runs)
+        leases = [new_lease(0) for _ in range(wanted)]
+        async with plane.database.transaction() as connection:
+            rows = await connection.fetch(
+                queue_sql.claim_statement(wanted),
+                principal.runner_id,
+                plane.settings.lease_seconds,
+                plane.settings.stage_lease_seconds,
+                [lease.digest for lease in leases],
+                passed_over,
+            )
+            if not rows:
+                break
+            taken = [row for row in rows if row["run_id"] is not None]
+            for row in taken:
+                claimed = await _take(plane, connection, principal, row, leases[row["place"] - 1].token)
+                if claimed is not None:
+                    runs.append(claimed)
+        class_id, named = rows[0]["class_id"], rows[0]["named"]
+        keys.add(turn_key(class_id, principal.runner_id if named else None))
+        if not taken:
+            passed_over.append(-class_id if named else class_id)
+    return tuple(runs), frozenset(keys)
 
 
 async def _take(
-    plane: ControlPlane, connection: Connection, principal: Principal, run: Any
+    plane: ControlPlane, connection: Connection, principal: Principal, run: Row, token: str
 ) -> ClaimedRun | None:
-    """The lease on a locked run; None when its job wants no more work, and the run is then cancelled, or
-    when no job spec can be made of it, and it has then failed: at the head it would stop every claim."""
-    (job,) = await connection.fetch(_LOCK_JOB, run["job_id"])
-    if job["cancelling"] or job["status"] not in ("queued", "running"):
+    """The job spec of a run just leased; None when its job wants no more work, and the run is then cancelled,
+    or when no job spec can be made of it, and it has then failed: at the head it would stop every claim."""
+    if run["unwanted"]:
         await leave_queue(connection, run, "CANCELLED")
         return None
-    run_id, settings = run["run_id"], plane.settings
-    lease = new_lease(run["attempt"] + 1)
-    (leased,) = await connection.fetch(
-        queue_sql.LEASE, run_id, principal.runner_id, lease.digest, settings.lease_seconds
-    )
-    held = {**run, "attempt": leased["attempt"], "runner_id": principal.runner_id}
+    settings, lease = plane.settings, Lease(run["attempt"], token)
     try:
-        envelope = await _job_spec(plane, connection, principal, job, run_id, lease, leased["claimed_at"])
+        envelope = _job_spec(plane, principal, run, lease)
+        started = _started(run) if run["status"] == "queued" else None
     except (Refused, ValueError, msgspec.MsgspecError):
-        _logger.exception("no job spec can be made of run %s", run_id)
+        _logger.exception("no job spec can be made of run %s", run["run_id"])
         failure = JobError(code="internal_error", message="the run has no job spec", stage=run["stage"])
-        await leave_queue(connection, held, "FAILED", failure=failure)
+        await leave_queue(connection, run, "FAILED", failure=failure)
         return None
-    if job["status"] == "queued":
-        await _start(connection, job)
-    await tell_run(connection, held, "CLAIMED")
-    digest = await keep_bytes(plane, connection, envelope)
-    await refer_to_artifact(connection, job["job_id"], digest, "job-spec")
-    await connection.execute(queue_sql.SET_JOB_SPEC, run_id, digest)
+    job_id = run["job_id"]
+    if started is not None:
+        # Only the first of a batch finds the job queued still.
+        status = move("queued", "running")
+        if await connection.fetchval(_START_JOB, job_id, status, started) is not None:
+            await append_to_locked(connection, job_id, "status", {"status": status})
+    told = run_told(run, "CLAIMED")
+    await connection.execute(queue_sql.SEAL, run["run_id"], sha256_hex(envelope), envelope, job_id, told)
+    await wake_readers(connection, job_id)
+    lease_seconds = settings.lease_of(run["stage"])
     return ClaimedRun(
-        run_id=run_id,
-        job_id=job["job_id"],
+        run_id=run["run_id"],
+        job_id=job_id,
         stage=run["stage"],
         attempt=lease.attempt,
         lease_token=lease.token,
-        lease_expires_at=utc_text(leased["lease_expires_at"]),
-        heartbeat_seconds=settings.heartbeat_seconds,
+        lease_expires_at=utc_text(run["lease_expires_at"]),
+        heartbeat_seconds=min(settings.heartbeat_seconds, lease_seconds / 3),
         job_spec=envelope.decode(),
     )
 
 
-async def _job_spec(
-    plane: ControlPlane,
-    connection: Connection,
-    principal: Principal,
-    job: Any,
-    run_id: str,
-    lease: Lease,
-    issued_at: Any,
-) -> bytes:
-    (row,) = await connection.fetch(queue_sql.RUN_FOR_SPEC, run_id)
+def _job_spec(plane: ControlPlane, principal: Principal, run: Row, lease: Lease) -> bytes:
     # `StageConfig` is a union: for `convert`'s type checker it is a value, not a type.
-    config: StageConfig = msgspec.convert(row["config"], StageConfig)
+    config: StageConfig = msgspec.convert(run["config"], StageConfig)
     return seal_job_spec(
         plane.keys.signing,
-        run_id=run_id,
-        job_id=job["job_id"],
+        run_id=run["run_id"],
+        job_id=run["job_id"],
         attempt=lease.attempt,
         lease_digest=lease.digest,
         runner_key=principal.public_key or "",
         config=config,
-        limits=msgspec.convert(row["limits"], RunLimits),
-        policy_digest=job["policy_digest"],
-        issued_at=issued_at,
-        grace_seconds=plane.settings.lease_seconds,
+        limits=msgspec.convert(run["limits"], RunLimits),
+        policy_digest=run["policy_digest"],
+        issued_at=run["claimed_at"],
+        grace_seconds=plane.settings.lease_of(run["stage"]),
     )
 
 
-async def _start(connection: Connection, job: Any) -> None:
-    """The job leaves ``queued``; its worker request is kept with it (DESIGN, "How data flows")."""
-    told = {
-        **job,
-        "created_at": utc_text(job["created_at"]),
-        "updated_at": utc_text(job["updated_at"]),
-    }
-    status = move(job["status"], "running")
-    await connection.execute(_START_JOB, job["job_id"], status, worker_request(told))
-    await append_event(connection, job["job_id"], "status", {"status": status})
+def _started(run: Row) -> dict[str, Any]:
+    """The worker request, kept with the job when it leaves ``queued`` (DESIGN, "How data flows")."""
+    return worker_request(
+        {
+            "job_id": run["job_id"],
+            "status": run["status"],
+            "input_summary": run["input_summary"],
+            "created_at": utc_text(run["created_at"]),
+            "updated_at": utc_text(run["updated_at"]),
+        }
+    )
 
 
 def _runner(principal: Principal) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -24,17 +25,30 @@ DEFAULT_LIMITS = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``public_url`` is what runners dial and sign; times are in seconds, sizes in bytes."""
+    """``public_url`` is what runners dial and sign; times are in seconds, sizes in bytes.
+
+    ``stage_lease_seconds`` are the stages whose leases last otherwise. ``quarantine_after`` infrastructure
+    errors in a row a runner gets no more work; 0: never.
+    """
 
     public_url: str
     lease_seconds: float = 90
+    stage_lease_seconds: Mapping[str, float] = field(default_factory=dict)
     heartbeat_seconds: float = 30
+    quarantine_after: int = 5
     max_attempts: int = 3
     reap_interval_seconds: float = 1
     default_limits: RunLimits = DEFAULT_LIMITS
     max_artifact_bytes: int = 2 << 30
     artifact_ttl_seconds: float = 86_400
     metrics_open: bool = False
+
+    def lease_of(self, stage: str) -> float:
+        """Seconds that a lease on a run of ``stage`` lasts without a heartbeat."""
+        return self.stage_lease_seconds.get(stage, self.lease_seconds)
+
+    def longest_lease(self) -> float:
+        return max([self.lease_seconds, *self.stage_lease_seconds.values()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ import asyncpg
 import msgspec
 
 from edgeproof.server.listener import Listener, WakeUps
+from edgeproof.server.notifier import Notifier, begin_collecting, collected
+from edgeproof.server.turns import RUNS_CHANNEL, Turn
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 """What a query runs on: a connection inside a transaction, as ``Database.transaction`` gives it."""
@@ -38,6 +40,7 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, listener: Listener) -> None:
         self.pool = pool
         self._listener = listener
+        self._notifier = Notifier(pool, counted=frozenset({RUNS_CHANNEL}))
 
     @classmethod
     async def open(cls, dsn: str) -> Database:
@@ -48,14 +51,21 @@ class Database:
         return cls(pool, Listener(dsn))
 
     async def close(self) -> None:
+        await self._notifier.close()
         await self._listener.close()
         await self.pool.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """READ COMMITTED; commits on leaving, rolls back on any exception."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            yield connection
+        """READ COMMITTED; commits on leaving, rolls back on any exception. Then notifications go out."""
+        token = begin_collecting()
+        try:
+            async with self.pool.acquire() as connection, connection.transaction():
+                yield connection
+        except BaseException:
+            collected(token)
+            raise
+        self._notifier.send(collected(token))
 
     async def now(self) -> datetime:
         at: datetime = await self.pool.fetchval("SELECT clock_timestamp()")
@@ -64,6 +74,14 @@ class Database:
     def listen(self, channel: str, payload: str | None = None) -> AbstractAsyncContextManager[WakeUps]:
         """``async with database.listen("channel") as wake_ups: await wake_ups.wait(seconds)``."""
         return self._listener.subscribe(channel, payload)
+
+    def wait_for_runs(self, keys: frozenset[str]) -> AbstractAsyncContextManager[Turn]:
+        """A turn among the runners that wait: one of them is called for each run that begins to wait."""
+        return self._listener.take_turn(keys)
+
+    def look(self, turn: Turn) -> None:
+        """``turn`` asks the database now: calls that come from here on wake it again."""
+        self._listener.look(turn)
 
 
 async def _prepare(connection: Any) -> None:

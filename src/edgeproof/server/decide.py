@@ -88,7 +88,8 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
     (job,) = await connection.fetch(_JOB, job_id)
     results = await connection.fetch(_RESULTS, job_id)
     documents = {
-        row["evidence_digest"]: await load_document(plane, row["evidence_digest"]) for row in results
+        row["evidence_digest"]: await load_document(plane, row["evidence_digest"], connection)
+        for row in results
     }
     envelopes = {row["evidence_digest"]: row["stage"] for row in results}
     try:
@@ -100,7 +101,7 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
         return JobError(code=error.code, message=error.detail, stage=STAGE)
     for reference in evidence:
         if reference.digest not in documents:
-            documents[reference.digest] = await load_document(plane, reference.digest)
+            documents[reference.digest] = await load_document(plane, reference.digest, connection)
     try:
         return await asyncio.to_thread(_judge, documents, evidence, plane.keys.signing, with_guard, receipts)
     except Unavailable:

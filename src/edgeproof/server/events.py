@@ -13,6 +13,7 @@ from edgeproof.contract.jobs import EventType, JobEvent
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
+from edgeproof.server.notifier import notify
 from edgeproof.server.times import utc_text
 from edgeproof.server.waiting import woken
 
@@ -25,7 +26,6 @@ _APPEND: Final = """
 INSERT INTO job_events (job_id, seq, type, data)
 SELECT $1, coalesce(max(seq), 0) + 1, $2, $3 FROM job_events WHERE job_id = $1
 """
-_NOTIFY: Final = f"SELECT pg_notify('{EVENTS_CHANNEL}', $1)"
 _AFTER: Final = """
 SELECT seq, type, at, data FROM job_events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
@@ -40,9 +40,21 @@ async def append_event(connection: Connection, job_id: str, type_: EventType, da
     """
     if await connection.fetchval(_LOCK_JOB, job_id) in TERMINAL:
         return
+    await append_to_locked(connection, job_id, type_, data)
+
+
+async def append_to_locked(
+    connection: Connection, job_id: str, type_: EventType, data: dict[str, Any]
+) -> None:
+    """Add an event to a job that has not ended and whose row this transaction holds locked."""
     # A statement of its own: its snapshot must be younger than the lock.
     await connection.execute(_APPEND, job_id, type_, data)
-    await connection.execute(_NOTIFY, job_id)
+    await wake_readers(connection, job_id)
+
+
+async def wake_readers(connection: Connection, job_id: str) -> None:
+    """Whoever reads the job's events looks again after the commit."""
+    await notify(connection, EVENTS_CHANNEL, job_id)
 
 
 async def demand_visible(plane: ControlPlane, principal: Principal, job_id: str) -> None:

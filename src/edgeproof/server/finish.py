@@ -43,6 +43,8 @@ FROM (
 JOIN runs USING (run_id) JOIN jobs USING (job_id) JOIN runners USING (runner_id)
 WHERE attempt = $2 AND lease_digest = $3 AND (owner_id = $4 OR $5)
 """
+NO_STRIKES: Final = frozenset({"handed_back", "cancelled"})
+"""Ways to end a run that say nothing against the runner."""
 _HAVE: Final = """
 SELECT digest, size FROM artifacts WHERE digest = ANY($3::text[]) AND (
     EXISTS (SELECT FROM uploads u WHERE u.principal_id = $1 AND u.digest = artifacts.digest)
@@ -117,7 +119,13 @@ async def fail(
         if run is not None:
             error = _job_error(request, run["stage"])
             state = await lease_ended(
-                connection, run, error, retryable=request.retryable, submission=submission
+                plane,
+                connection,
+                run,
+                error,
+                retryable=request.retryable,
+                submission=submission,
+                strike=request.fault == "infrastructure" and request.code not in NO_STRIKES,
             )
     if run is None:
         outcome = await _outcome(plane, principal, run_id, lease, submission)

@@ -1,17 +1,32 @@
-"""A runner says that it is alive: the lease lasts longer, progress is told, a wish to cancel comes back."""
+"""A runner says that it is alive: leases last longer, progress is told, wishes to cancel come back.
+
+One statement for one run or many. Most heartbeats write nothing but the lease, and not even that while most
+of it is left (see ``queue_sql.HEARTBEAT``).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.runners import HeartbeatRequest, HeartbeatResponse
-from edgeproof.domain.runs import Lease
+from edgeproof.contract.runners import (
+    BeatenRun,
+    HeartbeatAnswers,
+    HeartbeatBatch,
+    HeartbeatRequest,
+    HeartbeatResponse,
+)
+from edgeproof.domain.runs import Lease, parse_lease
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.events import append_event
 from edgeproof.server.principals import require
+from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
+
+Beat = tuple[str, Lease, HeartbeatRequest]
 
 
 async def heartbeat(
@@ -19,27 +34,75 @@ async def heartbeat(
 ) -> HeartbeatResponse:
     """Extend the lease. Raises ``Refused`` (``forbidden``; ``stale_lease`` also when it has expired)."""
     require(principal, "runner")
-    async with plane.database.transaction() as connection:
-        row = await connection.fetchrow(
-            queue_sql.HEARTBEAT,
-            run_id,
-            lease.attempt,
-            lease.digest,
-            principal.runner_id,
-            plane.settings.lease_seconds,
-            request.progress,
-            request.status,
+    (answer,) = await _beat(plane, principal, [(run_id, lease, request)])
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
+
+
+async def heartbeats(plane: ControlPlane, principal: Principal, batch: HeartbeatBatch) -> HeartbeatAnswers:
+    """Extend many leases, each by its own fence. Raises ``Refused`` (``forbidden``)."""
+    require(principal, "runner")
+    answers: list[HeartbeatResponse | Refused] = []
+    beats: list[Beat] = []
+    at: list[int] = []
+    for place, item in enumerate(batch.items):
+        answers.append(Refused("stale_lease", f"run {item.run_id}"))
+        try:
+            beats.append((item.run_id, parse_lease(item.lease), item))
+            at.append(place)
+        except Refused as error:
+            answers[place] = error
+    for place, answer in zip(at, await _beat(plane, principal, beats), strict=True):
+        answers[place] = answer
+    return HeartbeatAnswers(
+        items=tuple(
+            BeatenRun(run_id=item.run_id, problem=answer.problem())
+            if isinstance(answer, Refused)
+            else BeatenRun(run_id=item.run_id, answer=answer)
+            for item, answer in zip(batch.items, answers, strict=True)
         )
-        if row is None:
-            raise Refused("stale_lease", f"run {run_id}, attempt {lease.attempt}")
-        if row["moved"] and request.progress is not None:
-            data = {
-                "run_id": run_id,
-                "stage": row["stage"],
-                "role": row["role"],
-                **msgspec.to_builtins(request.progress),
-            }
-            await append_event(connection, row["job_id"], "progress", data)
-    return HeartbeatResponse(
-        cancel_requested=row["cancel_requested"], lease_expires_at=utc_text(row["lease_expires_at"])
     )
+
+
+async def _beat(
+    plane: ControlPlane, principal: Principal, beats: Sequence[Beat]
+) -> list[HeartbeatResponse | Refused]:
+    arguments = (
+        principal.runner_id,
+        [run_id for run_id, _, _ in beats],
+        [lease.attempt for _, lease, _ in beats],
+        [lease.digest for _, lease, _ in beats],
+        plane.settings.lease_seconds,
+        plane.settings.stage_lease_seconds,
+        [request.progress for _, _, request in beats],
+        [request.status for _, _, request in beats],
+    )
+    if any(request.progress is not None for _, _, request in beats):
+        # Progress is an event too: both or neither.
+        async with plane.database.transaction() as connection:
+            rows = await connection.fetch(queue_sql.HEARTBEAT, *arguments)
+            for row in sorted(rows, key=lambda row: str(row["job_id"])):
+                if row["moved"]:
+                    told = _progress(row, beats[row["number"] - 1][2])
+                    await append_event(connection, row["job_id"], "progress", told)
+    else:
+        rows = await plane.database.pool.fetch(queue_sql.HEARTBEAT, *arguments)
+    by_number = {row["number"]: row for row in rows}
+    answers: list[HeartbeatResponse | Refused] = []
+    for number, (run_id, lease, _) in enumerate(beats, start=1):
+        found: Row | None = by_number.get(number)
+        answers.append(
+            Refused("stale_lease", f"run {run_id}, attempt {lease.attempt}")
+            if found is None
+            else HeartbeatResponse(
+                cancel_requested=found["cancel_requested"],
+                lease_expires_at=utc_text(found["lease_expires_at"]),
+            )
+        )
+    return answers
+
+
+def _progress(row: Row, request: HeartbeatRequest) -> dict[str, object]:
+    progress: dict[str, object] = msgspec.to_builtins(request.progress)
+    return {"run_id": row["run_id"], "stage": row["stage"], "role": row["role"], **progress}

@@ -45,7 +45,7 @@ async def job_facts(plane: ControlPlane, connection: Connection, job: Row) -> Jo
     """``job`` has the columns ``status, cancel_requested_at, input_summary, policy_digest``."""
     digest = job["policy_digest"]
     # The operator's, or one that a request tightened, which is the job's own.
-    body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest)
+    body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest, connection)
     return JobFacts(
         status=job["status"],
         cancel_requested=job["cancel_requested_at"] is not None,
@@ -64,17 +64,17 @@ async def run_facts(plane: ControlPlane, connection: Connection, job_id: str) ->
             role=row["role"],
             state=row["state"],
             failure=None if row["failure"] is None else msgspec.convert(row["failure"], JobError),
-            built=await _built(plane, row),
+            built=await _built(plane, connection, row),
         )
         for row in await connection.fetch(queue_sql.RUNS_OF_JOB, job_id)
     ]
 
 
-async def _built(plane: ControlPlane, row: Row) -> Built | None:
+async def _built(plane: ControlPlane, connection: Connection, row: Row) -> Built | None:
     if row["stage"] != "forge" or row["evidence_digest"] is None:
         return None
     # Its signature was checked when it was submitted.
-    _, payload = peek_payload(await load_document(plane, row["evidence_digest"]))
+    _, payload = peek_payload(await load_document(plane, row["evidence_digest"], connection))
     statement = decode_canonical(payload, BuildStatement, what="build")
     manifest = statement.predicate.buildDefinition.internalParameters.manifest
     return Built(

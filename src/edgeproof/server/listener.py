@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from edgeproof.server.turns import RUNS_CHANNEL, Turn, Turns
+
 _logger = logging.getLogger(__name__)
 _RECONNECT_SECONDS: Final = 0.5
 _AWAY: Final = (
@@ -53,6 +55,7 @@ class Listener:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._waiters: dict[str, set[WakeUps]] = {}
+        self._turns = Turns()
         self._connection: asyncpg.Connection | None = None
         self._listening: set[str] = set()
         self._lost = asyncio.Event()
@@ -74,6 +77,20 @@ class Listener:
         finally:
             # The channel stays listened to: the next waiter comes soon, and there are few channels.
             self._waiters[channel].discard(waiter)
+
+    @asynccontextmanager
+    async def take_turn(self, keys: frozenset[str]) -> AsyncIterator[Turn]:
+        """A place among those who wait for runs; see ``turns``. Fails as little as ``subscribe``."""
+        self._waiters.setdefault(RUNS_CHANNEL, set())
+        turn = self._turns.join(keys)
+        try:
+            await self._ensure(RUNS_CHANNEL)
+            yield turn
+        finally:
+            self._turns.leave(turn)
+
+    def look(self, turn: Turn) -> None:
+        self._turns.look(turn)
 
     async def close(self) -> None:
         self._closed = True
@@ -108,6 +125,8 @@ class Listener:
         self._connection = connection
 
     def _notified(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
+        if channel == RUNS_CHANNEL:
+            self._turns.call(str(payload))
         for waiter in self._waiters.get(channel, ()):
             waiter.notify(str(payload))
 
@@ -136,3 +155,4 @@ class Listener:
             for waiters in self._waiters.values():
                 for waiter in waiters:
                     waiter.notify(None)
+            self._turns.call_all()

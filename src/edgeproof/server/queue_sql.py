@@ -6,10 +6,8 @@ a job's row takes queue rows only with ``SKIP LOCKED``; so no two use cases can 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
-
-RUNS_CHANNEL: Final = "edgeproof_runs"
-"""Notified when a run begins to wait; the payload is its class."""
 
 ADD_RUN: Final = """
 WITH run AS (
@@ -20,71 +18,132 @@ INSERT INTO run_queue (run_id, class_id, assigned_runner_id, priority, max_attem
 VALUES ($1, $5, $8, $9, $10)
 """
 
-WAKE_RUNNERS: Final = f"SELECT pg_notify('{RUNS_CHANNEL}', $1::integer::text)"
-
-# Two index probes a class: runs for anybody, and runs that name this runner. The order of the heads is the
-# order in which they are tried.
-HEADS: Final = """
-SELECT head.class_id, head.named
-FROM runner_classes rc
-CROSS JOIN LATERAL (
-    (SELECT class_id, false AS named, priority, queued_at, run_id FROM run_queue
-     WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id IS NULL
-     ORDER BY priority, queued_at, run_id LIMIT 1)
-    UNION ALL
-    (SELECT class_id, true, priority, queued_at, run_id FROM run_queue
-     WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id = $1
-     ORDER BY priority, queued_at, run_id LIMIT 1)
-) head
-WHERE rc.runner_id = $1
-ORDER BY head.priority, head.queued_at, head.run_id
+_CLAIM: Final = """
+WITH best AS MATERIALIZED (
+    SELECT head.class_id, head.named, c.stage = 'runtime' AS measures
+    FROM runners JOIN runner_keys USING (public_key)
+    JOIN runner_classes rc USING (runner_id) JOIN requirement_classes c USING (class_id)
+    CROSS JOIN LATERAL (
+        (SELECT class_id, false AS named, priority, queued_at, run_id FROM run_queue
+         WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id IS NULL
+         ORDER BY priority, queued_at, run_id LIMIT 1)
+        UNION ALL
+        (SELECT class_id, true, priority, queued_at, run_id FROM run_queue
+         WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id = $1
+         ORDER BY priority, queued_at, run_id LIMIT 1)
+    ) head
+    WHERE runner_id = $1 AND standing = 'active' AND removed_at IS NULL
+      AND CASE WHEN head.named THEN -head.class_id ELSE head.class_id END <> ALL($5::integer[])
+      AND NOT (c.stage = 'runtime' AND (SELECT EXISTS (
+          SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
+          WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
+    ORDER BY head.priority, head.queued_at, head.run_id LIMIT 1
+), anybodys AS MATERIALIZED (
+    SELECT run_id, priority, queued_at FROM run_queue
+    WHERE class_id = (SELECT class_id FROM best WHERE NOT named)
+      AND state = 'PENDING' AND assigned_runner_id IS NULL
+    ORDER BY priority, queued_at, run_id LIMIT {count} FOR UPDATE SKIP LOCKED
+), named AS MATERIALIZED (
+    SELECT run_id, priority, queued_at FROM run_queue
+    WHERE class_id = (SELECT class_id FROM best WHERE named)
+      AND state = 'PENDING' AND assigned_runner_id = $1
+    ORDER BY priority, queued_at, run_id LIMIT {count} FOR UPDATE SKIP LOCKED
+), placed AS MATERIALIZED (
+    SELECT run_id, row_number() OVER (ORDER BY priority, queued_at, run_id) AS place
+    FROM (TABLE anybodys UNION ALL TABLE named) both_kinds
+), wanting AS MATERIALIZED (
+    SELECT job_id, status, created_at, updated_at, input_summary, policy_digest,
+        cancel_requested_at IS NOT NULL OR status NOT IN ('queued', 'running') AS unwanted
+    FROM jobs WHERE job_id IN (SELECT job_id FROM runs JOIN placed USING (run_id))
+    ORDER BY job_id FOR UPDATE
+), leased AS (
+    UPDATE run_queue q SET
+        state = 'CLAIMED', attempt = q.attempt + 1, runner_id = $1, lease_digest = ($4::text[])[p.place],
+        claimed_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + make_interval(secs => {lease}),
+        started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
+    FROM placed p JOIN runs r USING (run_id) JOIN wanting j USING (job_id), best
+    WHERE q.run_id = p.run_id AND NOT (best.measures AND p.place > 1)
+    RETURNING q.run_id, q.attempt, q.claimed_at, q.lease_expires_at, p.place, best.class_id AS its_class
+)
+SELECT best.class_id, best.named, l.run_id, l.place, l.attempt, l.claimed_at, l.lease_expires_at,
+    $1::text AS runner_id, r.job_id, r.stage, r.role, r.config, r.limits,
+    j.status, j.created_at, j.updated_at, j.policy_digest, j.unwanted,
+    CASE WHEN j.status = 'queued' THEN j.input_summary END AS input_summary
+FROM best LEFT JOIN leased l ON l.its_class = best.class_id
+LEFT JOIN runs r USING (run_id) LEFT JOIN wanting j USING (job_id)
+ORDER BY l.place
 """
 
-LOCK_HEAD: Final = """
-SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
-FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.class_id = $1 AND q.state = 'PENDING' AND q.assigned_runner_id IS NULL
-ORDER BY q.priority, q.queued_at, q.run_id
-LIMIT 1
-FOR UPDATE OF q SKIP LOCKED
+_LEASE_SECONDS: Final = "coalesce(($3::jsonb ->> r.stage)::float8, $2::float8)"
+
+
+@cache
+def claim_statement(count: int) -> str:
+    """Leases on up to ``count`` runs of the class whose head is the oldest, in one statement.
+
+    Parameters: runner, a lease's seconds, the seconds by stage, digests of fresh lease tokens, classes to
+    pass over (negative: their runs that name this runner). One row for each lease; one row without a
+    ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on runs of
+    jobs that are ``unwanted`` are to be ended by the caller.
+
+    Two index probes a class find the heads: runs for anybody, and runs that name this runner. ``count`` is
+    part of the text so that the planner knows it. Jobs are locked in the order of their ids.
+    """
+    return _CLAIM.format(count=int(count), lease=_LEASE_SECONDS)
+
+
+SEAL: Final = """
+WITH kept AS (
+    INSERT INTO artifacts (digest, size, body) VALUES ($2, length($3::bytea), $3)
+    ON CONFLICT (digest) DO UPDATE SET expires_at = NULL
+), granted AS (
+    INSERT INTO job_artifacts (job_id, digest, role) VALUES ($4, $2, 'job-spec') ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO job_events (job_id, seq, type, data)
+    SELECT $4, coalesce(max(seq), 0) + 1, 'metadata', $5 FROM job_events WHERE job_id = $4
+)
+UPDATE run_queue SET job_spec_digest = $2 WHERE run_id = $1
 """
 
-LOCK_NAMED_HEAD: Final = """
-SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
-FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.class_id = $1 AND q.state = 'PENDING' AND q.assigned_runner_id = $2
-ORDER BY q.priority, q.queued_at, q.run_id
-LIMIT 1
-FOR UPDATE OF q SKIP LOCKED
-"""
+# The fence, in each of the next: run, state, attempt, token and runner; no row is a stale lease.
 
-LEASE: Final = """
-UPDATE run_queue SET
-    state = 'CLAIMED', attempt = attempt + 1, runner_id = $2, lease_digest = $3,
-    claimed_at = clock_timestamp(),
-    lease_expires_at = clock_timestamp() + make_interval(secs => $4),
-    started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
-WHERE run_id = $1 AND state = 'PENDING'
-RETURNING attempt, claimed_at, lease_expires_at
-"""
-
-SET_JOB_SPEC: Final = "UPDATE run_queue SET job_spec_digest = $2 WHERE run_id = $1"
-
-# The fence, in each of the next three: run, state, attempt, token and runner; no row is a stale lease.
-
+# Items by number. Written only when it tells something: progress, a status, the start, or that a good part
+# of the lease has passed. No index covers what is written, so that the new version stays on its page.
 HEARTBEAT: Final = """
-UPDATE run_queue q SET
-    lease_expires_at = clock_timestamp() + make_interval(secs => $5),
-    started_at = coalesce(q.started_at, clock_timestamp()),
-    progress = coalesce($6, q.progress),
-    status_text = coalesce($7, q.status_text)
-FROM run_queue before, runs r, jobs j
-WHERE q.run_id = $1 AND q.state = 'CLAIMED' AND q.attempt = $2 AND q.lease_digest = $3 AND q.runner_id = $4
-  AND q.lease_expires_at > clock_timestamp()
-  AND before.run_id = q.run_id AND r.run_id = q.run_id AND j.job_id = r.job_id
-RETURNING q.lease_expires_at, r.job_id, r.stage, r.role,
-    before.progress IS DISTINCT FROM q.progress AS moved,
-    j.cancel_requested_at IS NOT NULL OR j.status NOT IN ('queued', 'running') AS cancel_requested
+WITH item AS (
+    SELECT * FROM unnest($2::text[], $3::integer[], $4::text[], $7::jsonb[], $8::text[])
+        WITH ORDINALITY AS t (run_id, attempt, lease_digest, progress, status_text, number)
+), held AS MATERIALIZED (
+    SELECT i.number, i.progress, i.status_text, q.run_id, q.lease_expires_at, r.job_id, r.stage, r.role,
+        s.seconds, i.progress IS NOT NULL AND i.progress IS DISTINCT FROM q.progress AS moved,
+        j.cancel_requested_at IS NOT NULL OR j.status NOT IN ('queued', 'running') AS cancel_requested,
+        q.started_at IS NULL OR (i.progress IS NOT NULL AND i.progress IS DISTINCT FROM q.progress)
+            OR (i.status_text IS NOT NULL AND i.status_text IS DISTINCT FROM q.status_text)
+            OR q.lease_expires_at < clock_timestamp() + make_interval(secs => s.seconds * 0.75) AS due
+    FROM item i JOIN run_queue q USING (run_id) JOIN runs r USING (run_id) JOIN jobs j USING (job_id)
+    CROSS JOIN LATERAL (SELECT coalesce(($6::jsonb ->> r.stage)::float8, $5::float8) AS seconds) s
+    WHERE q.state = 'CLAIMED' AND q.attempt = i.attempt AND q.lease_digest = i.lease_digest
+      AND q.runner_id = $1 AND q.lease_expires_at > clock_timestamp()
+), locked AS MATERIALIZED (
+    SELECT run_id FROM run_queue WHERE run_id IN (SELECT run_id FROM held WHERE due)
+    ORDER BY run_id FOR NO KEY UPDATE
+), beat AS (
+    UPDATE run_queue q SET
+        lease_expires_at = clock_timestamp() + make_interval(secs => h.seconds),
+        started_at = coalesce(q.started_at, clock_timestamp()),
+        progress = coalesce(h.progress, q.progress),
+        status_text = coalesce(h.status_text, q.status_text)
+    FROM held h JOIN item i USING (number), locked l
+    WHERE q.run_id = h.run_id AND l.run_id = h.run_id AND h.due
+      AND q.state = 'CLAIMED' AND q.attempt = i.attempt AND q.lease_digest = i.lease_digest
+      AND q.runner_id = $1 AND q.lease_expires_at > clock_timestamp()
+    RETURNING q.run_id, q.lease_expires_at
+)
+SELECT h.number, h.run_id, h.job_id, h.stage, h.role, h.moved, h.cancel_requested,
+    CASE WHEN h.due THEN b.lease_expires_at ELSE h.lease_expires_at END AS lease_expires_at
+FROM held h LEFT JOIN beat b USING (run_id)
+WHERE b.run_id IS NOT NULL OR NOT h.due
 """
 
 # Without a lock: what a submission is checked against before the fence decides.
@@ -95,7 +154,7 @@ WHERE q.run_id = $1 AND q.state = 'CLAIMED' AND q.attempt = $2 AND q.lease_diges
 """
 
 LOCK_LEASED: Final = """
-SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.runner_id, q.lease_digest,
+SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
     r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
 WHERE q.run_id = $1 AND q.state = 'CLAIMED' AND q.attempt = $2 AND q.lease_digest = $3 AND q.runner_id = $4
@@ -103,22 +162,26 @@ FOR UPDATE OF q
 """
 
 LOCK_EXPIRED: Final = """
-SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.runner_id, q.lease_digest,
+SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
     r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.state = 'CLAIMED' AND q.lease_expires_at <= $1
-ORDER BY q.lease_expires_at
-LIMIT 1
+WHERE q.run_id = $2 AND q.state = 'CLAIMED' AND q.lease_expires_at <= $1
 FOR UPDATE OF q SKIP LOCKED
 """
 
 LOCK_ABANDONED: Final = """
-SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.runner_id, q.lease_digest,
+SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
     r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
 WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND q.run_id <> ALL($2::text[])
 LIMIT 1
 FOR UPDATE OF q SKIP LOCKED
+"""
+
+# Over all leases: an index of expiries would make every heartbeat touch it.
+EXPIRED: Final = """
+SELECT run_id FROM run_queue WHERE state = 'CLAIMED' AND lease_expires_at <= $1
+ORDER BY lease_expires_at LIMIT $2
 """
 
 LEASE_COUNTS: Final = """
@@ -137,12 +200,15 @@ LOCK_PENDING: Final = """
 SELECT run_id FROM run_queue WHERE run_id = $1 AND state = 'PENDING' FOR UPDATE SKIP LOCKED
 """
 
-LEAVE_QUEUE: Final = "DELETE FROM run_queue WHERE run_id = $1"
-
 STORE_OUTCOME: Final = """
+WITH gone AS (
+    DELETE FROM run_queue WHERE run_id = $1 RETURNING run_id, attempt, lease_digest, runner_id
+), forgiven AS (
+    UPDATE runners SET strikes = 0 WHERE runner_id = (SELECT runner_id FROM gone) AND strikes > 0 AND $7
+)
 INSERT INTO run_outcomes
-    (run_id, state, attempt, lease_digest, runner_id, evidence_digest, submission_digest, failure)
-SELECT run_id, $2, attempt, lease_digest, runner_id, $3, $4, $5 FROM run_queue WHERE run_id = $1
+    (run_id, state, attempt, lease_digest, runner_id, evidence_digest, submission_digest, failure, exhausted)
+SELECT run_id, $2, attempt, lease_digest, runner_id, $3, $4, $5, $6 FROM gone
 """
 
 OUTCOME: Final = """
@@ -178,5 +244,3 @@ RUNS_AS_SHOWN: Final = """
 FROM runs r LEFT JOIN run_queue q USING (run_id) LEFT JOIN run_outcomes o USING (run_id)
 WHERE r.job_id = j.job_id)::text
 """
-
-RUN_FOR_SPEC: Final = "SELECT config, limits FROM runs WHERE run_id = $1"

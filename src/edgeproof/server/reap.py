@@ -58,7 +58,7 @@ async def run_reaper(plane: ControlPlane) -> None:
 
     Whatever goes wrong is logged and tried again: without this loop no lost runner's work would be done.
     """
-    patience = Patience(timedelta(seconds=plane.settings.lease_seconds))
+    patience = Patience(timedelta(seconds=plane.settings.longest_lease()))
     clock = asyncio.get_running_loop()
     expire_at = clock.time()
     while not plane.stopping.is_set():
@@ -86,16 +86,18 @@ async def reap(plane: ControlPlane, patience: Patience) -> int:
     limit = patience.limit(counts["now"], counts["leased"], counts["expired"])
     if limit is None:
         return 0
+    if counts["expired"] == 0:
+        return 0
     reaped = 0
     # One run a transaction: two would be locked in an order of chance.
-    while reaped < _BATCH and await _reap_one(plane, limit):
-        reaped += 1
+    for row in await plane.database.pool.fetch(queue_sql.EXPIRED, limit, _BATCH):
+        reaped += await _reap_one(plane, row["run_id"], limit)
     return reaped
 
 
-async def _reap_one(plane: ControlPlane, limit: datetime) -> bool:
+async def _reap_one(plane: ControlPlane, run_id: str, limit: datetime) -> bool:
     async with plane.database.transaction() as connection:
-        run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit)
+        run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit, run_id)
         if run is None:
             return False
         error = JobError(
@@ -104,7 +106,7 @@ async def _reap_one(plane: ControlPlane, limit: datetime) -> bool:
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
-        await lease_ended(connection, run, error, retryable=True, submission=None)
+        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=True)
     plane.meters.reaps.labels(run["stage"]).inc()
     with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=run["runner_id"]):
         _logger.info("lease reaped, attempt %s of %s", run["attempt"], run["max_attempts"])

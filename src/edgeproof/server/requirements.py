@@ -12,6 +12,8 @@ import msgspec
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.domain.requirements import class_digest, missing, normalise
 from edgeproof.server.database import Connection, lock
+from edgeproof.server.notifier import notify
+from edgeproof.server.turns import EVERYBODY, RUNS_CHANNEL
 
 # Without it, a class and a runner that are new at the same moment would not see each other.
 _LOCK = "requirement-classes"
@@ -53,6 +55,8 @@ async def class_of(connection: Connection, needs: Needs) -> int:
         if not missing(needs, msgspec.convert(row["capabilities"], Capabilities))
     ]
     await connection.execute(_FITTING, fitting, created)
+    # Who waits does not know of the class yet.
+    await notify(connection, RUNS_CHANNEL, EVERYBODY)
     return created
 
 

@@ -10,9 +10,13 @@ from typing import Any, Final
 from edgeproof.contract.jobs import JobError, RunState
 from edgeproof.domain.runs import after_lease_ended
 from edgeproof.server import queue_sql
+from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.events import append_event
+from edgeproof.server.notifier import notify
 from edgeproof.server.rows import Row
+from edgeproof.server.standing import count_strike
+from edgeproof.server.turns import RUNS_CHANNEL, turn_key
 
 NEEDS_ADVANCE: Final = (
     "UPDATE jobs SET needs_advance = true WHERE job_id = $1 AND status IN ('queued', 'running')"
@@ -24,29 +28,42 @@ FOR UPDATE
 
 
 async def lease_ended(
+    plane: ControlPlane,
     connection: Connection,
     run: Row,
     error: JobError,
     *,
     retryable: bool,
     submission: str | None,
+    strike: bool,
 ) -> RunState:
     """A claimed run lost its lease without a result: back to the queue, or out of it.
 
     ``run`` has the columns of ``queue_sql.LOCK_LEASED`` and ``run_id``. ``submission`` is the digest of
-    the request that said so, None for the reaper.
+    the request that said so, None for the reaper. ``strike`` counts it as an infrastructure error of its
+    runner.
     """
+    if strike:
+        # Before the job's row: an ending takes its locks in one order, run, runner, job.
+        await count_strike(plane, connection, run["runner_id"], error)
     cancelling: bool = await connection.fetchval(_CANCELLING, run["job_id"])
     state = after_lease_ended(
         run["attempt"], run["max_attempts"], retryable=retryable, cancel_requested=cancelling
     )
     if state == "PENDING":
         await connection.execute(queue_sql.REQUEUE, run["run_id"])
-        await connection.execute(queue_sql.WAKE_RUNNERS, run["class_id"])
+        await wake_a_runner(connection, run["class_id"], run["assigned_runner_id"])
         await tell_run(connection, run, state, error)
         return state
+    failed = state == "FAILED"
     await leave_queue(
-        connection, run, state, failure=error if state == "FAILED" else None, submission=submission
+        connection,
+        run,
+        state,
+        failure=error if failed else None,
+        submission=submission,
+        exhausted=failed and retryable,
+        struck=strike,
     )
     return state
 
@@ -59,18 +76,36 @@ async def leave_queue(
     failure: JobError | None = None,
     evidence: str | None = None,
     submission: str | None = None,
+    exhausted: bool = False,
+    struck: bool = False,
 ) -> None:
-    """Store the run's outcome, take it out of the queue and ask for its job's next step."""
+    """Store the run's outcome, take it out of the queue and ask for its job's next step.
+
+    ``exhausted``: it failed for want of attempts. Unless it was ``struck`` for it, its runner's row of
+    infrastructure errors ends here.
+    """
     run_id = run["run_id"]
     failure = None if failure is None else failure.attributed()
-    await connection.execute(queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure)
-    await connection.execute(queue_sql.LEAVE_QUEUE, run_id)
+    forgive = state == "COMPLETE" or (state == "FAILED" and not struck)
+    await connection.execute(
+        queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure, exhausted, forgive
+    )
     await tell_run(connection, run, state, failure)
     await connection.execute(NEEDS_ADVANCE, run["job_id"])
 
 
+async def wake_a_runner(connection: Connection, class_id: int, assigned_runner_id: str | None) -> None:
+    """One of those that wait for such a run looks, once this has committed."""
+    await notify(connection, RUNS_CHANNEL, turn_key(class_id, assigned_runner_id))
+
+
 async def tell_run(connection: Connection, run: Row, state: RunState, error: JobError | None = None) -> None:
     """An event of type ``metadata``: one run changed its state."""
+    await append_event(connection, run["job_id"], "metadata", run_told(run, state, error))
+
+
+def run_told(run: Row, state: RunState, error: JobError | None = None) -> dict[str, Any]:
+    """What such an event says."""
     data: dict[str, Any] = {
         "run_id": run["run_id"],
         "stage": run["stage"],
@@ -87,4 +122,4 @@ async def tell_run(connection: Connection, run: Row, state: RunState, error: Job
             "fault": told.fault,
             "retryable": told.retryable,
         }
-    await append_event(connection, run["job_id"], "metadata", data)
+    return data

@@ -12,7 +12,8 @@ from edgeproof.server.principals import require
 from edgeproof.server.times import utc_text
 
 _LIST: Final = """
-SELECT runner_id, hostname, public_key, capabilities, registered_at, last_seen_at
+SELECT runner_id, hostname, public_key, capabilities, registered_at, last_seen_at,
+    standing, standing_reason
 FROM runners ORDER BY runner_id LIMIT 10000
 """
 
@@ -28,6 +29,8 @@ async def list_runners(plane: ControlPlane, principal: Principal) -> tuple[Runne
             capabilities=msgspec.convert(row["capabilities"], Capabilities),
             registered_at=utc_text(row["registered_at"]),
             last_seen_at=utc_text(row["last_seen_at"]),
+            standing=row["standing"],
+            standing_reason=row["standing_reason"],
         )
         for row in await plane.database.pool.fetch(_LIST)
     )

@@ -108,7 +108,14 @@ Table(
     Column("capabilities", JSONB, nullable=False),
     _now("registered_at"),
     _now("last_seen_at"),
+    Column("standing", Text, nullable=False, server_default=text("'active'")),
+    Column("standing_reason", Text, nullable=False, server_default=text("''")),
+    Column("standing_by", Text),
+    _now("standing_since"),
+    Column("strikes", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("public_key"),
+    _one_of("standing", "active", "draining", "quarantined"),
+    postgresql_with={"fillfactor": 70},
 )
 
 Table(
@@ -139,6 +146,8 @@ artifacts = Table(
     Column("size", BigInteger, nullable=False),
     _now("created_at"),
     Column("expires_at", _TIME),
+    # A small document's bytes; null for what lies in the store. Not compressed: it is signed text.
+    Column("body", LargeBinary),
     CheckConstraint("size >= 0", name="size"),
 )
 Index("artifacts_expires_at_idx", artifacts.c.expires_at, postgresql_where=text("expires_at IS NOT NULL"))
@@ -175,7 +184,9 @@ jobs = Table(
     _now("created_at"),
     _now("updated_at"),
     Column("needs_advance", Boolean, nullable=False, server_default=text("false")),
+    Column("retry_of", Text, ForeignKey("jobs.job_id")),
     UniqueConstraint("seq"),
+    UniqueConstraint("retry_of"),
     _one_of("status", "queued", "running", "completed", "failed", "cancelled"),
     CheckConstraint("result IS NULL OR status = 'completed'", name="result"),
     CheckConstraint("(error IS NOT NULL) = (status = 'failed')", name="error"),
@@ -283,6 +294,7 @@ Table(
     Column("class_id", Integer, Identity(always=True), primary_key=True),
     _text("digest"),
     Column("needs", JSONB, nullable=False),
+    Column("stage", Text, Computed("needs ->> 'stage'", persisted=True)),
     UniqueConstraint("digest"),
 )
 
@@ -336,6 +348,8 @@ run_queue = Table(
         " AND lease_expires_at IS NOT NULL)",
         name="lease",
     ),
+    # Room for heartbeats on the same page, and no index on what they write (HOT updates).
+    postgresql_with={"fillfactor": 60},
 )
 # Two, so that runs which name one runner never stand in the way of the others' claims.
 Index(
@@ -356,9 +370,8 @@ Index(
     postgresql_where=text("state = 'PENDING' AND assigned_runner_id IS NOT NULL"),
 )
 Index("run_queue_runner_idx", run_queue.c.runner_id, postgresql_where=text("state = 'CLAIMED'"))
-Index("run_queue_leases_idx", run_queue.c.lease_expires_at, postgresql_where=text("state = 'CLAIMED'"))
 
-Table(
+run_outcomes = Table(
     "run_outcomes",
     metadata,
     Column("run_id", Text, primary_key=True),
@@ -370,8 +383,16 @@ Table(
     Column("submission_digest", Text),
     Column("failure", JSONB),
     _now("finished_at"),
+    # Failed for want of attempts: the dead letters.
+    Column("exhausted", Boolean, nullable=False, server_default=text("false")),
     ForeignKeyConstraint(["run_id"], ["runs.run_id"]),
     _one_of("state", "COMPLETE", "FAILED", "CANCELLED"),
+)
+Index(
+    "run_outcomes_exhausted_idx",
+    run_outcomes.c.finished_at,
+    run_outcomes.c.run_id,
+    postgresql_where=text("exhausted"),
 )
 
 # --- a run's numbers ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.domain.runs import Lease, new_lease
 from edgeproof.server.artifacts import (
+    MOST_KEPT_HERE,
     expire_artifacts,
     keep_bytes,
     open_artifact,
@@ -21,6 +22,7 @@ from edgeproof.server.artifacts import (
     refer_to_artifact,
 )
 from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.documents import load_document
 
 DATA = os.urandom(300_000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -258,12 +260,20 @@ async def test_only_what_no_job_names_expires(
     job_id = await job_of(control_plane, user)
     async with control_plane.database.transaction() as connection:
         named = await keep_bytes(control_plane, connection, b"named by a job")
-        await refer_to_artifact(connection, job_id, named, "decision")
+        large = await keep_bytes(control_plane, connection, bytes(MOST_KEPT_HERE + 1))
+        await keep_bytes(control_plane, connection, b"named by nobody")
+        for digest in (named, large):
+            await refer_to_artifact(connection, job_id, digest, "decision")
     assert await expire_artifacts(control_plane) == 0
-    assert await expire_all(control_plane) == 1
-    assert [path.name for path in files(tmp_path)] == [named]
+    assert await expire_all(control_plane) == 2
+    # The small document needs no file: it lies in the database.
+    assert [path.name for path in files(tmp_path)] == [large]
     assert (await refusal(open_artifact(control_plane, user, DIGEST)))[0] == "not_found"
-    assert await bytes_of((await open_artifact(control_plane, user, named)).read()) == b"named by a job"
+    kept = await open_artifact(control_plane, user, named)
+    assert await bytes_of(kept.read()) == b"named by a job"
+    assert await bytes_of(kept.read(6, 8)) == b"by"
+    assert await load_document(control_plane, named) == b"named by a job"
+    assert await load_document(control_plane, large) == bytes(MOST_KEPT_HERE + 1)
 
 
 async def test_sending_again_what_a_job_names_does_not_make_it_expire(
