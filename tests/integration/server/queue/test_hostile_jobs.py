@@ -14,8 +14,8 @@ from edgeproof.contract.errors import Refused
 from edgeproof.server.advance import sweep
 from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import put_artifact
+from edgeproof.server.check_result import MAX_RAW_BYTES
 from edgeproof.server.control_plane import JUDGES, ControlPlane, Principal
-from edgeproof.server.finish import MAX_RAW_BYTES
 
 BEYOND_JSON = 2**53
 """One more than the largest integer that a canonical document can hold."""
