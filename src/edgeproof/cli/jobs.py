@@ -21,6 +21,9 @@ def jobs() -> None:
 
 @jobs.command(name="list")
 @click.option("--status", type=click.Choice(get_args(JobStatus)))
+@click.option("--workflow", help="Only jobs of this kind, as analyze.")
+@click.option("--policy", help="Decided by this policy: a name or a digest.")
+@click.option("--owner", help="Of this principal; for admins.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 @click.option("--cursor", help="Continue after an earlier page.")
 @server_options
@@ -29,6 +32,9 @@ def jobs() -> None:
 def list_(
     context: click.Context,
     status: JobStatus | None,
+    workflow: str | None,
+    policy: str | None,
+    owner: str | None,
     limit: int,
     cursor: str | None,
     server: str | None,
@@ -41,7 +47,9 @@ def list_(
 
     async def ask() -> Any:
         async with connected.client() as client:
-            return await client.jobs(status=status, cursor=cursor, limit=limit)
+            return await client.jobs(
+                status=status, workflow=workflow, policy=policy, owner=owner, cursor=cursor, limit=limit
+            )
 
     page = asyncio.run(ask())
     if as_json:

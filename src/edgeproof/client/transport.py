@@ -110,10 +110,18 @@ class ControlPlaneClient:
         return await self._post("/api/analyze", request, JobView, {"Idempotency-Key": key}, idempotent=True)
 
     async def jobs(
-        self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int | None = None
+        self,
+        *,
+        status: JobStatus | None = None,
+        workflow: str | None = None,
+        owner: str | None = None,
+        policy: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
     ) -> JobPage:
         """One page, newest first; pass its ``next_cursor`` for the next one."""
-        asked = {"status": status, "cursor": cursor, "limit": None if limit is None else str(limit)}
+        asked = {"status": status, "workflow": workflow, "owner": owner, "policy": policy, "cursor": cursor}
+        asked["limit"] = None if limit is None else str(limit)
         return await self._get("/api/jobs", JobPage, {key: value for key, value in asked.items() if value})
 
     async def job(self, job_id: str) -> JobView:

@@ -83,6 +83,15 @@ class JobPage(Wire, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+class JobFilter(Wire, frozen=True, kw_only=True):
+    """What a listing of jobs shows; None: all. ``owner`` is for admins; ``policy`` is a name or a digest."""
+
+    status: JobStatus | None = None
+    workflow: Name | None = None
+    owner: Name | None = None
+    policy: Name | None = None
+
+
 class JobEvent(Wire, frozen=True, kw_only=True):
     """One SSE event; ``seq`` is its id and increases by one within a job."""
 

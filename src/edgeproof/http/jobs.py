@@ -9,7 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
 
-from edgeproof.contract.jobs import EvidenceList, JobPage, JobStatus, JobView
+from edgeproof.contract.jobs import EvidenceList, JobFilter, JobPage, JobStatus, JobView
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.http import event_stream
@@ -35,6 +35,16 @@ IdempotencyKey = Annotated[
 ]
 StatusQuery = Annotated[
     JobStatus | None, QueryParameter(name="status", description="Only jobs in this state")
+]
+WorkflowQuery = Annotated[
+    str | None, QueryParameter(name="workflow", pattern=PLAIN, description="Only jobs of this kind")
+]
+OwnerQuery = Annotated[
+    str | None, QueryParameter(name="owner", pattern=PLAIN, description="Of this principal; for admins")
+]
+PolicyQuery = Annotated[
+    str | None,
+    QueryParameter(name="policy", pattern=PLAIN, description="Decided by this policy: a name or a digest"),
 ]
 CursorQuery = Annotated[
     str | None, QueryParameter(name="cursor", pattern=PLAIN, description="`next_cursor` of the page before")
@@ -72,10 +82,17 @@ async def analyze(
     responses=problems(*TOKEN),
 )
 async def list_jobs(
-    request: StrictRequest, status: StatusQuery = None, cursor: CursorQuery = None, limit: LimitQuery = 50
+    request: StrictRequest,
+    status: StatusQuery = None,
+    workflow: WorkflowQuery = None,
+    owner: OwnerQuery = None,
+    policy: PolicyQuery = None,
+    cursor: CursorQuery = None,
+    limit: LimitQuery = 50,
 ) -> JobPage:
     """Users see their own jobs, admins all. A cursor stays good while jobs come and go."""
-    return await page_of_jobs(plane_of(request), request.user, status=status, cursor=cursor, limit=limit)
+    wanted = JobFilter(status=status, workflow=workflow, owner=owner, policy=policy)
+    return await page_of_jobs(plane_of(request), request.user, wanted, cursor=cursor, limit=limit)
 
 
 @get(

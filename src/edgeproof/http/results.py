@@ -17,7 +17,7 @@ from edgeproof.contract.stored_results import (
 )
 from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
-from edgeproof.http.jobs import PLAIN, CursorQuery
+from edgeproof.http.jobs import PLAIN, CursorQuery, OwnerQuery
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import known_id
 from edgeproof.server import results
@@ -50,9 +50,6 @@ CompareKeyQuery = Annotated[
 ]
 BackendKeyQuery = Annotated[str | None, QueryParameter(name="backend_key", description="Engine and device")]
 JobQuery = Annotated[str | None, QueryParameter(name="job", pattern=PLAIN, description="Of this job")]
-OwnerQuery = Annotated[
-    str | None, QueryParameter(name="owner", pattern=PLAIN, description="Of this principal; for admins")
-]
 ResultLimit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Results on a page")]
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
 
 from edgeproof.contract.base import Wire
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.jobs import JobError, JobPage, JobStatus, JobView, Progress, RunState, RunView
+from edgeproof.contract.jobs import (
+    JobError,
+    JobFilter,
+    JobPage,
+    JobStatus,
+    JobView,
+    Progress,
+    RunState,
+    RunView,
+)
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
 from edgeproof.domain.requirements import missing
@@ -34,21 +44,30 @@ FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
 """  # noqa: S608
 
 
-def _page(*conditions: str) -> str:
-    """A page carries the decision and its summary, not the whole bundle."""
+_WANTED: Final = {
+    "owner": "j.owner_id = {}",
+    "status": "j.status = {}",
+    "workflow": "j.workflow = {}",
+    "policy": "(j.policy_digest = {0} OR j.policy_digest IN (SELECT digest FROM policies WHERE name = {0}))",
+}
+
+
+@cache
+def _page(*wanted: str) -> str:
+    """A page carries the decision and its summary, not the whole bundle.
+
+    Each set of conditions has its own statement: one for all could use none of the indexes.
+    """
+    conditions = ["j.seq < $1"]
+    conditions += [_WANTED[name].format(f"${number}") for number, name in enumerate(wanted, 3)]
     return f"""
     SELECT {_COLUMNS}, CASE WHEN j.result IS NOT NULL THEN jsonb_build_object(
         'summary', j.result_summary, 'deployment_decision', j.result_decision
     ) END AS result
-    FROM jobs j WHERE {" AND ".join(("j.seq < $1", *conditions))} ORDER BY j.seq DESC LIMIT $2
+    FROM jobs j WHERE {" AND ".join(conditions)} ORDER BY j.seq DESC LIMIT $2
     """  # noqa: S608
 
 
-# Each with its own plan and its own index: one statement for all could use none of them.
-_ALL: Final = _page()
-_ALL_IN: Final = _page("j.status = $3")
-_OWN: Final = _page("j.owner_id = $3")
-_OWN_IN: Final = _page("j.owner_id = $3", "j.status = $4")
 _LAST: Final = 2**63 - 1
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
 _RUNNERS: Final = """
@@ -104,23 +123,26 @@ async def job_document(plane: ControlPlane, principal: Principal, job_id: str) -
 async def list_jobs(
     plane: ControlPlane,
     principal: Principal,
+    wanted: JobFilter | None = None,
     *,
-    status: JobStatus | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> JobPage:
-    """Newest first; ``result`` is shortened to summary and decision.
+    """Newest first; ``result`` is shortened to summary and decision. Users see their own jobs, admins all.
 
     Raises ``Refused`` (``invalid_request``) for a cursor that no page gave.
     """
     require(principal, "user", "admin")
     before = read_cursor(cursor)
-    sql = _ALL if status is None else _ALL_IN
-    arguments: list[int | str] = [_LAST if before is None else before, limit + 1]
+    wanted = wanted or JobFilter()
+    asked = {name: value for name in _WANTED if (value := getattr(wanted, name)) is not None}
     if principal.kind != "admin":
-        sql = _OWN if status is None else _OWN_IN
-        arguments.append(principal.principal_id)
-    rows = await plane.database.pool.fetch(sql, *arguments, *([] if status is None else [status]))
+        if wanted.owner not in (None, principal.principal_id):
+            return JobPage(jobs=())
+        asked = {"owner": principal.principal_id, **asked}
+    rows = await plane.database.pool.fetch(
+        _page(*asked), _LAST if before is None else before, limit + 1, *asked.values()
+    )
     jobs = await _views(plane, rows[:limit])
     return JobPage(jobs=jobs, next_cursor=str(rows[limit - 1]["seq"]) if len(rows) > limit else None)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from edgeproof.client import Client, ControlPlaneClient
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobEvent, JobView
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.lab.policies import default_policy
 from edgeproof.server.control_plane import ControlPlane
-from edgeproof.server.principals import create_principal
+from edgeproof.server.principals import authenticate, create_principal
 
 
 @pytest.fixture
@@ -71,6 +74,36 @@ async def test_pages_do_not_repeat_or_lose_jobs_while_new_ones_come(
     assert third.next_cursor is None
     assert len((await user.jobs(status="queued")).jobs) == 6
     assert (await user.jobs(status="failed")).jobs == ()
+
+
+async def test_filters(
+    server: ControlPlane,
+    user: ControlPlaneClient,
+    other_user: ControlPlaneClient,
+    admin: ControlPlaneClient,
+    model: str,
+) -> None:
+    strict = msgspec.structs.replace(default_policy(), name="strict")
+    digest = (await admin.add_policy(strict)).info.digest
+    plain = await user.analyze(AnalyzeRequest(model_path=model))
+    named = await user.analyze(AnalyzeRequest(model_path=model, options={"policy": "strict"}))
+    theirs = f"sha256:{(await other_user.upload_bytes(b'theirs')).digest}"
+    other = await other_user.analyze(AnalyzeRequest(model_path=theirs))
+
+    async def listed(client: ControlPlaneClient, **wanted: Any) -> list[str]:
+        return [job.job_id for job in (await client.jobs(**wanted)).jobs]
+
+    assert await listed(user, policy="strict") == await listed(user, policy=digest) == [named.job_id]
+    assert await listed(user, policy="edgeproof-default") == [plain.job_id]
+    assert await listed(user, policy="nobodys") == []
+    assert await listed(user, workflow="analyze", status="queued") == [named.job_id, plain.job_id]
+    assert await listed(user, workflow="tune") == []
+    owner = (await authenticate(server, user.token)).principal_id
+    assert await listed(admin, owner=owner) == [named.job_id, plain.job_id]
+    assert await listed(admin, owner=owner, policy="strict", status="queued") == [named.job_id]
+    assert await listed(admin) == [other.job_id, named.job_id, plain.job_id]
+    assert await listed(user, owner=owner) == [named.job_id, plain.job_id]
+    assert await listed(other_user, owner=owner) == []
 
 
 async def test_bad_requests_name_what_is_wrong(user: ControlPlaneClient, model: str) -> None:

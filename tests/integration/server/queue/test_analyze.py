@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobFilter
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import may_read
@@ -109,7 +110,7 @@ async def test_users_see_their_jobs_page_by_page_admins_all(yard: Any, admin: An
     assert seen == made[::-1]
     assert (await list_jobs(yard.plane, another_user)).jobs == ()
     assert len((await list_jobs(yard.plane, admin)).jobs) == 5
-    assert (await list_jobs(yard.plane, yard.user, status="completed")).jobs == ()
+    assert (await list_jobs(yard.plane, yard.user, JobFilter(status="completed"))).jobs == ()
     assert await code(get_job(yard.plane, another_user, made[0])) == "not_found"
     assert await code(get_job(yard.plane, yard.user, "absent")) == "not_found"
     assert await code(list_jobs(yard.plane, yard.user, cursor="x")) == "invalid_request"
