@@ -19,6 +19,7 @@ import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from edgeproof.app.artifact_place import artifact_place
 from edgeproof.app.child_process import die_with_parent
 from edgeproof.app.credentials import ensure_credentials, write_enrolment_token
 from edgeproof.app.log_output import configure_logging
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 DATABASE_VARIABLE: Final = "EDGEPROOF_DATABASE_URL"
 DRAIN_SECONDS: Final = 4.0
+_NOBODYS: Final = "0" * 64
 _CLOSE_SECONDS: Final = 1.0
 """Both together are less than the time that ``up`` gives a child to stop."""
 
@@ -69,7 +71,10 @@ async def serve(config: ServeConfig, dsn: str) -> None:
         heartbeat_seconds=config.heartbeat_seconds,
         metrics_open=config.metrics_open,
     )
-    plane = await open_control_plane(dsn, data_dir / "artifacts", settings)
+    artifacts = artifact_place(data_dir)
+    # Asked for once, so that a wrong name or credential is told now and not to the first upload.
+    await artifacts.size(_NOBODYS)
+    plane = await open_control_plane(dsn, artifacts, settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from edgeproof.app.artifact_place import artifact_place, is_secret
 from edgeproof.app.child_process import die_with_parent, stop_process
 from edgeproof.app.credentials import ENROLMENT_FILE
 from edgeproof.app.database import GroundDatabase, ground_database
@@ -69,6 +70,7 @@ async def up(options: UpOptions, stop: asyncio.Event, announce: Announce) -> Non
     demand_safe_bind(options)
     data_dir = options.data_dir.resolve()
     with sole_use(data_dir):
+        artifact_place(data_dir)  # before anything is started: is it a place at all?
         config = _serve_config(options, data_dir, free_port(options.host, options.port))
         async with _beside(_system(options, config, announce)) as system, _beside(stop.wait()) as stopping:
             await asyncio.wait({system, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +186,7 @@ async def _start_server(config: ServeConfig, dsn: str) -> tuple[asyncio.subproce
         msgspec.json.encode(config).decode(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        env={**_environment(), DATABASE_VARIABLE: dsn},
+        env={**os.environ, DATABASE_VARIABLE: dsn},
         start_new_session=True,
     )
     try:
@@ -235,8 +237,10 @@ async def _start_runner(config: ServeConfig, ready: Ready) -> asyncio.subprocess
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what only one child may know."""
-    return {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
+    """Ours without what only the control plane may know."""
+    return {
+        name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE and not is_secret(name)
+    }
 
 
 def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:

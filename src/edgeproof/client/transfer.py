@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 import httpx
 
+from edgeproof.client.direct_upload import DIRECT_BYTES, put_directly
 from edgeproof.client.exchange import Exchange, decoded, may_repeat
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
@@ -67,6 +68,10 @@ async def upload_file(
                 yield chunk
 
     query, headers = under_lease(run_id, lease)
+    if size >= DIRECT_BYTES:
+        taken = await put_directly(exchange, artifact_path(digest), chunks, size, query, headers)
+        if taken is not None:
+            return taken
     response = await exchange.send(
         "PUT",
         artifact_path(digest),

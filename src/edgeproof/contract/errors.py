@@ -49,6 +49,7 @@ CODES: Final[dict[str, Code]] = {
     "challenge_invalid": Code(401, "The proof does not hold"),
     "forbidden": Code(403, "This principal may not do that"),
     "key_not_allowed": Code(403, "This runner key is not on the allowlist"),
+    "quota_exceeded": Code(413, "Your uploads that no job names take too much room"),
     "stale_lease": Code(409, "The lease is no longer yours"),
     "different_outcome": Code(409, "This run already has another outcome"),
     # analyze requests

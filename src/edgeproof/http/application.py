@@ -11,7 +11,18 @@ from dataclasses import replace
 from litestar import Litestar
 from litestar.datastructures import State
 
-from edgeproof.http import artifacts, compare, health, jobs, metrics, policies, queue, results, runners
+from edgeproof.http import (
+    artifacts,
+    compare,
+    direct_uploads,
+    health,
+    jobs,
+    metrics,
+    policies,
+    queue,
+    results,
+    runners,
+)
 from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
 from edgeproof.http.description import openapi_config
@@ -49,6 +60,8 @@ HANDLERS = (
     artifacts.put_artifact,
     artifacts.get_artifact,
     artifacts.head_artifact,
+    direct_uploads.offer_upload,
+    direct_uploads.finish_upload,
 )
 
 

@@ -42,7 +42,8 @@ THERE = ResponseSpec(None, description="It is there; `Content-Length` is its siz
 PART = ResponseSpec(bytes, generate_examples=False, description="The bytes of `Range`", media_type=BINARY)
 
 
-def _held(run_id: str | None, lease: str | None) -> tuple[str | None, Lease | None]:
+def held(run_id: str | None, lease: str | None) -> tuple[str | None, Lease | None]:
+    """The run and lease under which a runner acts; a user has none. Raises ``not_found``, ``stale_lease``."""
     if run_id is None:
         return None, None
     return known_id(run_id), parse_lease(lease)
@@ -57,14 +58,20 @@ def _held(run_id: str | None, lease: str | None) -> tuple[str | None, Lease | No
     summary="Upload an artifact under its digest",
     tags=["artifacts"],
     responses=problems(
-        *TOKEN, "artifact_digest_mismatch", "body_too_large", "body_too_slow", "stale_lease", "disk_full"
+        *TOKEN,
+        "artifact_digest_mismatch",
+        "body_too_large",
+        "body_too_slow",
+        "quota_exceeded",
+        "stale_lease",
+        "disk_full",
     ),
 )
 async def put_artifact(
     request: StrictRequest, digest: DigestPath, run_id: RunQuery = None, lease: LeaseHeader = None
 ) -> ArtifactInfo:
     """All bytes are taken, and kept only if they are those named. Repeating it is harmless."""
-    held_run, held_lease = _held(run_id, lease)
+    held_run, held_lease = held(run_id, lease)
     return await artifacts.put_artifact(
         plane_of(request),
         request.user,
@@ -96,7 +103,7 @@ async def get_artifact(
     if_range: IfRangeHeader = None,
 ) -> Stream:
     """200 with all bytes, or 206 with those of `Range`. What you may not read is not there."""
-    held_run, held_lease = _held(run_id, lease)
+    held_run, held_lease = held(run_id, lease)
     stored = await artifacts.open_artifact(
         plane_of(request), request.user, known_digest(digest), run_id=held_run, lease=held_lease
     )
@@ -123,7 +130,7 @@ async def head_artifact(
     request: StrictRequest, digest: DigestPath, run_id: RunQuery = None, lease: LeaseHeader = None
 ) -> Response[None]:
     """As `getArtifact`, without the bytes."""
-    held_run, held_lease = _held(run_id, lease)
+    held_run, held_lease = held(run_id, lease)
     stored = await artifacts.open_artifact(
         plane_of(request), request.user, known_digest(digest), run_id=held_run, lease=held_lease
     )

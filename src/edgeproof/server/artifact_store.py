@@ -34,6 +34,14 @@ class ArtifactStore(Protocol):
         """Take all of ``chunks``. Entering raises ``body_too_large`` beyond ``max_bytes``, ``disk_full``
         when no space is left, and whatever ``chunks`` raises; nothing stays behind."""
 
+    async def offer(self, name: str, seconds: float) -> str | None:
+        """A URL that takes one PUT of bytes within ``seconds``, to be found by ``adopt`` under ``name``; None
+        where the store can sign none. It binds neither size nor content."""
+
+    def adopt(self, name: str, *, max_bytes: int) -> AbstractAsyncContextManager[Received]:
+        """What was put at the URL offered for ``name``. Entering raises ``not_found``, ``body_too_large``;
+        leaving forgets what was put there."""
+
     async def size(self, digest: str) -> int | None:
         """Bytes kept under ``digest``, None when there are none."""
 
@@ -45,3 +53,6 @@ class ArtifactStore(Protocol):
 
     async def sweep(self, older_than_seconds: float) -> int:
         """Remove what killed uploads left behind; how many there were."""
+
+    def kept(self) -> AsyncIterator[str]:
+        """The digests of everything kept, in any order; what comes or goes meanwhile may be told or not."""

@@ -34,6 +34,11 @@ INSERT INTO artifacts (digest, size, expires_at) VALUES ($1, $2, clock_timestamp
 ON CONFLICT (digest) DO UPDATE SET expires_at = excluded.expires_at WHERE artifacts.expires_at IS NOT NULL
 """
 _UPLOADED: Final = "INSERT INTO uploads (principal_id, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+_IS_MINE: Final = "SELECT EXISTS (SELECT FROM uploads WHERE principal_id = $1 AND digest = $2)"
+_UNNAMED_BYTES: Final = """
+SELECT coalesce(sum(size), 0)::bigint FROM artifacts JOIN uploads USING (digest)
+WHERE principal_id = $1 AND expires_at IS NOT NULL
+"""
 _USER_MAY_READ: Final = """
 SELECT EXISTS (SELECT FROM uploads WHERE principal_id = $1 AND digest = $2)
     OR EXISTS (SELECT FROM job_artifacts JOIN jobs USING (job_id) WHERE owner_id = $1 AND digest = $2)
@@ -107,25 +112,50 @@ async def put_artifact(
 ) -> ArtifactInfo:
     """Store ``chunks`` under ``digest``; a runner does so under the lease of a run that it holds.
 
-    Raises ``Refused`` (``artifact_digest_mismatch``, ``body_too_large``, ``stale_lease``, ``forbidden``) or
-    ``Unavailable`` (``disk_full``), and what ``chunks`` raises. Then nothing is stored.
+    Raises ``Refused`` (``artifact_digest_mismatch``, ``body_too_large``, ``quota_exceeded``, ``stale_lease``,
+    ``forbidden``) or ``Unavailable`` (``disk_full``), and what ``chunks`` raises. Then nothing is stored.
     """
+    limit = await upload_limit(plane, principal, run_id, lease)
+    async with plane.artifacts.receive(chunks, max_bytes=limit) as received:
+        return await take_in(plane, principal, digest, received, run_id, lease)
+
+
+async def upload_limit(
+    plane: ControlPlane, principal: Principal, run_id: str | None, lease: Lease | None
+) -> int:
+    """How many bytes the caller may send now. Raises ``stale_lease``, ``forbidden``, ``quota_exceeded``."""
     require(principal, "user", "runner")
     limit = plane.settings.max_artifact_bytes
-    if principal.kind == "runner":
-        async with plane.database.transaction() as connection:
+    async with plane.database.transaction() as connection:
+        if principal.kind == "runner":
             _, limits = await _held_run(connection, principal, run_id, lease)
-        limit = min(limit, limits.max_upload_bytes)
-    async with plane.artifacts.receive(chunks, max_bytes=limit) as received:
-        if received.digest != digest:
-            raise Refused("artifact_digest_mismatch", f"the bytes are sha256:{received.digest}")
-        async with plane.database.transaction() as connection:
-            if principal.kind == "runner":
-                # Again, and held until commit: the lease may have been lost while the bytes arrived.
-                await _held_run(connection, principal, run_id, lease)
-            await _keep(plane, connection, received)
-            await connection.execute(_UPLOADED, principal.principal_id, digest)
-        return ArtifactInfo(digest=digest, size=received.size)
+            limit = min(limit, limits.max_upload_bytes)
+        await _demand_room(plane, connection, principal, 0)
+    return limit
+
+
+async def take_in(
+    plane: ControlPlane,
+    principal: Principal,
+    digest: str,
+    received: Received,
+    run_id: str | None,
+    lease: Lease | None,
+) -> ArtifactInfo:
+    """Keep what arrived, if it is what it was said to be and the caller may still bring it."""
+    if received.digest != digest:
+        raise Refused("artifact_digest_mismatch", f"the bytes are sha256:{received.digest}")
+    async with plane.database.transaction() as connection:
+        if principal.kind == "runner":
+            # Again, and held until commit: the lease may have been lost while the bytes arrived.
+            await _held_run(connection, principal, run_id, lease)
+        # One at a time for each principal, so that two uploads cannot both find the same room.
+        await lock(connection, f"quota:{principal.principal_id}")
+        if not await connection.fetchval(_IS_MINE, principal.principal_id, digest):
+            await _demand_room(plane, connection, principal, received.size)
+        await _keep(plane, connection, received)
+        await connection.execute(_UPLOADED, principal.principal_id, digest)
+    return ArtifactInfo(digest=digest, size=received.size)
 
 
 async def open_artifact(
@@ -228,6 +258,16 @@ async def _held_run(
     # `StageConfig` is a union: for `convert`'s type checker it is a value, not a type.
     config: StageConfig = msgspec.convert(row["config"], StageConfig)
     return config, msgspec.convert(row["limits"], RunLimits)
+
+
+async def _demand_room(plane: ControlPlane, connection: Connection, principal: Principal, more: int) -> None:
+    quota = plane.settings.upload_quota_bytes
+    taken: int = await connection.fetchval(_UNNAMED_BYTES, principal.principal_id)
+    if taken + more > quota or (more == 0 and taken >= quota):
+        raise Refused(
+            "quota_exceeded",
+            f"{taken} bytes of yours are named by no job yet, {quota} are allowed; they expire by themselves",
+        )
 
 
 async def _delete_unless_back(plane: ControlPlane, digest: str) -> None:

@@ -41,6 +41,7 @@ class Settings:
     default_limits: RunLimits = DEFAULT_LIMITS
     max_artifact_bytes: int = 2 << 30
     artifact_ttl_seconds: float = 86_400
+    upload_quota_bytes: int = 64 << 30
     metrics_open: bool = False
 
     def lease_of(self, stage: str) -> float:
@@ -83,7 +84,7 @@ class ControlPlane:
         await self.database.close()
 
 
-async def open_control_plane(dsn: str, artifact_dir: Path, settings: Settings) -> ControlPlane:
+async def open_control_plane(dsn: str, artifacts: Path | ArtifactStore, settings: Settings) -> ControlPlane:
     """Migrate the database, make or load the keys, keep the built-in policies, open the artifact folder.
 
     Raises ``OSError`` or ``asyncpg.PostgresError`` when the database or the folder cannot be used.
@@ -93,7 +94,8 @@ async def open_control_plane(dsn: str, artifact_dir: Path, settings: Settings) -
     try:
         keys = await load_keys(database)
         await ensure_builtin_policies(database)
-        return ControlPlane(database, LocalArtifacts(artifact_dir), keys, settings)
+        store = LocalArtifacts(artifacts) if isinstance(artifacts, Path) else artifacts
+        return ControlPlane(database, store, keys, settings)
     except BaseException:
         await database.close()
         raise

@@ -42,6 +42,14 @@ class LocalArtifacts:
         finally:
             path.unlink(missing_ok=True)
 
+    async def offer(self, name: str, seconds: float) -> str | None:
+        return None
+
+    @asynccontextmanager
+    async def adopt(self, name: str, *, max_bytes: int) -> AsyncIterator[LocalReceived]:
+        raise Refused("not_found", "nothing was uploaded for this")
+        yield
+
     async def size(self, digest: str) -> int | None:
         try:
             return (await asyncio.to_thread(self._path(digest).stat)).st_size
@@ -67,6 +75,11 @@ class LocalArtifacts:
 
     async def sweep(self, older_than_seconds: float) -> int:
         return await asyncio.to_thread(self._sweep, older_than_seconds)
+
+    async def kept(self) -> AsyncIterator[str]:
+        for folder in await asyncio.to_thread(_entries, self._kept):
+            for path in await asyncio.to_thread(_entries, folder):
+                yield path.name
 
     def _sweep(self, older_than_seconds: float) -> int:
         # The files' own times are this machine's: the database's clock has no say in them.
@@ -129,6 +142,10 @@ async def _write(path: Path, chunks: AsyncIterator[bytes], max_bytes: int) -> tu
         await asyncio.to_thread(file.flush)
         await asyncio.to_thread(os.fsync, file.fileno())
     return hashed.hexdigest(), size
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
 
 
 def _create(path: Path) -> BinaryIO:

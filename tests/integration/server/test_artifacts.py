@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from edgeproof.server.artifacts import (
     put_artifact,
     refer_to_artifact,
 )
-from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.control_plane import ControlPlane, Principal, Settings
 from edgeproof.server.documents import load_document
 
 DATA = os.urandom(300_000)
@@ -297,3 +298,34 @@ async def test_expiry_beside_uploads_never_loses_bytes_that_have_a_row(
         if await control_plane.database.pool.fetchval("SELECT count(*) FROM artifacts"):
             stored = await open_artifact(control_plane, user, DIGEST)
             assert await bytes_of(stored.read()) == DATA
+
+
+class TestQuota:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return replace(settings, upload_quota_bytes=2 * len(DATA))
+
+    async def test_what_no_job_names_may_take_only_so_much_room(
+        self, control_plane: ControlPlane, user: Principal, another_user: Principal
+    ) -> None:
+        await put(control_plane, user)
+        other = bytes(len(DATA) - 1)
+        await put(control_plane, user, other)
+        assert (await refusal(put(control_plane, user, b"two")))[0] == "quota_exceeded"
+        # Nothing more of it, but again what is there already, and others are not concerned.
+        await put(control_plane, user)
+        await put(control_plane, another_user, b"two")
+        async with control_plane.database.transaction() as connection:
+            await refer_to_artifact(connection, await job_of(control_plane, user), DIGEST, "source")
+        await put(control_plane, user, b"two")
+
+    async def test_two_uploads_cannot_both_find_the_last_room(
+        self, control_plane: ControlPlane, user: Principal
+    ) -> None:
+        await put(control_plane, user)
+        rivals = (bytes([number]) * len(DATA) for number in range(5))
+        ends = await asyncio.gather(
+            *(put(control_plane, user, data) for data in rivals), return_exceptions=True
+        )
+        refused = [end.code for end in ends if isinstance(end, Refused)]
+        assert refused == ["quota_exceeded"] * 4

@@ -1,0 +1,100 @@
+"""Both stores keep the port's promises; the object store's direct uploads keep theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import httpx
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.server.local_artifacts import LocalArtifacts
+from edgeproof.server.s3_artifacts import S3Artifacts
+from edgeproof.testing.artifact_stores import CHECKS, Check, kept, sha256
+
+from .conftest import bucket
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_folder_keeps_the_ports_promises(check: Check, tmp_path: Path) -> None:
+    await check(LocalArtifacts(tmp_path))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_bucket_keeps_the_ports_promises(check: Check, s3_artifacts: S3Artifacts) -> None:
+    await check(s3_artifacts)
+
+
+async def put(url: str, data: bytes) -> int:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.put(url, content=data)).status_code
+
+
+@pytest.mark.parametrize("size", [5, 9 << 20])
+async def test_a_direct_upload_is_kept_under_the_digest_it_has(s3_artifacts: S3Artifacts, size: int) -> None:
+    data = os.urandom(size)
+    url = await s3_artifacts.offer("one", 60)
+    assert url is not None
+    assert await put(url, data) == 200
+    async with s3_artifacts.adopt("one", max_bytes=size) as received:
+        assert (received.digest, received.size) == (sha256(data), size)
+        # What the URL writes now is not what was hashed, and not what is kept.
+        assert await put(url, b"other bytes") == 200
+        await received.keep()
+    assert b"".join([block async for block in s3_artifacts.read(sha256(data), 0, size)]) == data
+    assert await kept(s3_artifacts) == {sha256(data)}
+    assert await s3_artifacts.sweep(0) == 0
+
+
+async def test_a_direct_upload_that_is_too_large_is_forgotten(s3_artifacts: S3Artifacts) -> None:
+    url = await s3_artifacts.offer("one", 60)
+    assert url is not None
+    await put(url, b"12345")
+    with pytest.raises(Refused) as caught:
+        async with s3_artifacts.adopt("one", max_bytes=4):
+            pass
+    assert caught.value.code == "body_too_large"
+    assert await s3_artifacts.sweep(0) == 0
+
+
+async def test_a_url_for_one_name_writes_no_other(s3_artifacts: S3Artifacts) -> None:
+    url = await s3_artifacts.offer("one", 60)
+    assert url is not None
+    assert await put(url.replace("/direct/one", "/direct/two"), b"x") == 403
+    assert await put(url.replace("incoming/direct/one", "sha256/00/" + "0" * 64), b"x") == 403
+    assert await kept(s3_artifacts) == set()
+
+
+async def test_uploads_that_nobody_finished_are_swept_by_age(
+    s3_artifacts: S3Artifacts, s3_store: S3Store
+) -> None:
+    url = await s3_artifacts.offer("abandoned", 60)
+    assert url is not None
+    await put(url, b"x")
+    await obstore.put_async(s3_store, "incoming/killed", b"y")
+    assert await s3_artifacts.sweep(3600) == 0
+    assert await s3_artifacts.sweep(-5) == 2
+    assert await s3_artifacts.sweep(-5) == 0
+
+
+async def test_a_store_that_is_away_is_weather() -> None:
+    with pytest.raises(Unavailable) as caught:
+        await S3Artifacts(bucket("http://127.0.0.1:9")).size("0" * 64)
+    assert caught.value.code == "unavailable"
+
+
+async def test_many_at_once(s3_artifacts: S3Artifacts) -> None:
+    async def one(number: int) -> str:
+        async def chunks() -> object:
+            yield number.to_bytes(4, "big") * 1000
+
+        async with s3_artifacts.receive(chunks(), max_bytes=4000) as received:
+            await received.keep()
+            return received.digest
+
+    digests = await asyncio.gather(*(one(number % 8) for number in range(40)))
+    assert await kept(s3_artifacts) == set(digests)
