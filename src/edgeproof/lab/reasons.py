@@ -53,6 +53,22 @@ def latency_words(gate: LatencyComparison, comparison: Comparison) -> str:
     return f"{gate.metric} ratio {gate.ratio:.4f} {interval} {where}{faster} ({basis})"
 
 
+def conditions_words(comparison: Comparison) -> str:
+    """One sentence: noise floor, background load, contaminated blocks, warm-up."""
+    floors = ", ".join(f"{metric} {percent:.3g} %" for metric, percent in comparison.noise_pct.items())
+    unstable = ", ".join(map(str, comparison.unstable_pairs))
+    said = (
+        f"this device's noise floor is {floors}" if floors else "this device's noise floor is not known",
+        f"background load: blocks waited {100 * comparison.background:.2g} % of their time for a processor",
+        f"{comparison.contaminated or 'no'} contaminated blocks",
+        f"the warm-up of process pair {unstable} never came to rest"
+        if unstable
+        else "every warm-up came to rest",
+    )
+    text = "; ".join(said)
+    return text[0].upper() + text[1:] + "."
+
+
 def certificate_words(percentile: CertifiedPercentile) -> str:
     """``certified`` or ``not certified (48 of 64)``, by the side with fewer blocks."""
     blocks = min(percentile.baseline_blocks, percentile.candidate_blocks)

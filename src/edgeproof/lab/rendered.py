@@ -11,8 +11,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from edgeproof.contract.comparison import GuardEvidence
 from edgeproof.contract.statements import DecisionStatement
-from edgeproof.lab.reasons import certificate_words
+from edgeproof.lab.guard.item import is_note
+from edgeproof.lab.reasons import certificate_words, conditions_words
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
@@ -48,6 +50,8 @@ def _environment() -> Environment:
         bytes=byte_size,
         short=short,
         certificate=certificate_words,
+        conditions=conditions_words,
+        standing=standing,
     )
     return environment
 
@@ -74,6 +78,11 @@ def percent(fraction: float) -> str:
 def label(name: str) -> str:
     """``review_required`` as people write it."""
     return "not decidable here" if name == "not_decidable" else name.replace("_", " ")
+
+
+def standing(item: GuardEvidence) -> str:
+    """A guard item's status; a note where it is for information only."""
+    return "note" if is_note(item) else item.status
 
 
 def byte_size(count: int) -> str:

@@ -223,3 +223,21 @@ def test_raw_data_of_another_digest_is_refused() -> None:
 def test_nothing_to_report_is_a_page_too() -> None:
     assert "0 candidates" in Page(render_html([])).text
     assert "Edgeproof report" in render_markdown([])
+
+
+def test_the_device_under_the_figures_is_told() -> None:
+    """Noise floor, background, contaminated blocks, warm-up: in every form."""
+    told = "noise floor is p50 0.5 %, p90 0.5 %; background load: blocks waited 0 % of their time"
+    assert told in render_html([GOOD]) and told in render_markdown([GOOD])
+    restless = reported("restless", Scene(images=1000, settled=False))
+    assert "warm-up of process pair 0, 1, 2, 3, 4, 5, 6, 7 never came to rest" in render_html([restless])
+
+
+def test_a_guard_finding_for_information_is_a_note_and_no_warning() -> None:
+    assert GOOD.job.result is not None
+    evidence = [*GOOD.job.result["guard_analysis"]["evidence"]]
+    note = {**evidence[0], "type": "for_information", "status": "warning", "severity": "low"}
+    analysis = {**GOOD.job.result["guard_analysis"], "evidence": [*evidence, note]}
+    page = render_html([reported("noted", Scene(images=1000), guard_analysis=analysis)])
+    row = page[page.index("for_information") :][:200]
+    assert 'class="badge note' in row and "warning" not in row
