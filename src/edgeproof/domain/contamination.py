@@ -21,6 +21,6 @@ def alike(wait: float, other: float, difference: float) -> bool:
     """Whether two blocks bore the same load: waits at most ``difference`` apart, or a factor of 2.
 
     ``difference`` is a share of a block's time, as the plan states it. The factor is for a load that bears
-    on both sides: its share of a block of 40 ms varies by itself, and that is noise, not contamination.
+    on both sides: its share of a block of 20 ms varies by itself, and that is noise, not contamination.
     """
     return abs(wait - other) <= max(difference, min(wait, other))

@@ -26,7 +26,7 @@ from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.rounds import SIDES, Measured, Side, play_rounds
 
 MODULE: Final = "edgeproof.runtime.process"
-BLOCK_NS: Final = 40_000_000
+BLOCK_NS: Final = 20_000_000
 FEWEST_CALLS: Final = 5
 MOST_CALLS: Final = 200
 
@@ -58,7 +58,7 @@ def first_side(index: int, seed: int) -> Side:
 
 
 def calls_for(loaded: Sequence[Loaded]) -> int:
-    """Calls that make a block of about 40 ms at the mean of both sides' speeds when warm."""
+    """Calls that make a block of about 20 ms at the mean of both sides' speeds when warm."""
     typical = [median(one.warmup_ns[len(one.warmup_ns) // 2 :] or (one.first_ns,)) for one in loaded]
     return min(max(round(BLOCK_NS / max(fmean(typical), 1)), FEWEST_CALLS), MOST_CALLS)
 

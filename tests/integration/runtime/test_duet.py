@@ -130,7 +130,7 @@ async def test_calls_per_block_are_chosen_once_for_both_sides(
     blocks = [
         block for pair in outcome.samples.pairs for block in (*pair.baseline.blocks, *pair.candidate.blocks)
     ]
-    # A model of microseconds: 40 ms would be thousands of calls.
+    # A model of microseconds: 20 ms would be thousands of calls.
     assert {len(block.samples_ns) for block in blocks} == {200}
 
 

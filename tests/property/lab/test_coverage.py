@@ -66,6 +66,28 @@ def test_a_real_slowdown_is_found() -> None:
     assert told["regression"] >= 0.95 * TRIALS
 
 
+@pytest.mark.parametrize("outliers", [False, True])
+def test_all_looks_and_gates_cover_together(outliers: bool) -> None:
+    """Whoever looks at every planned look of both gates is misled in 5 % of the measurements at most."""
+    draw = random.Random(f"together {outliers}")
+    each = split_confidence(0.95, len(LOOKS), 2)
+    trials, missed = 1000, 0
+    for _ in range(trials):
+        gates = [
+            [
+                draw.gauss(0, 0.004)
+                + (draw.choice((-0.04, 0.04)) if outliers and draw.random() < 1 / 84 else 0.0)
+                for _ in range(LOOKS[-1])
+            ]
+            for _ in range(2)
+        ]
+        intervals = [signed_rank_interval(values[:look], each) for values in gates for look in LOOKS]
+        assert all(one.low is not None and one.high is not None for one in intervals)
+        missed += not all((one.low or 0.0) <= 0 <= (one.high or 0.0) for one in intervals)
+    assert missed <= 0.05 * trials
+    assert missed > 0  # the intervals are not vacuous
+
+
 @pytest.mark.parametrize(("n", "confidence"), [(8, 0.95), (12, 0.95), (16, 1 - 0.05 / 6)])
 def test_the_interval_covers_also_with_heavy_tails(n: int, confidence: float) -> None:
     draw = random.Random(n)

@@ -143,7 +143,7 @@ def _recorded(told: VerdictQuality) -> Iterator[str]:
         "median call",
         "minutes",
         "waited for a processor",
-        "contaminated",
+        "flagged",
     )
     rows = [
         (

@@ -149,7 +149,9 @@ async def _rotation(
 ) -> traces.Rotation:
     async with host_lock(on_wait=lambda: None):
         at, started = environment.utc_now(), time.monotonic()
-        played = await play(prepared.stage, index, calls=calls, sequential=index % SEQUENTIAL_EVERY == 0)
+        played = await play(
+            prepared.stage, index, calls=calls, sequential=index % SEQUENTIAL_EVERY == SEQUENTIAL_EVERY - 1
+        )
         seconds = time.monotonic() - started
     return traces.Rotation(
         at=at,

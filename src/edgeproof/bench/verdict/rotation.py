@@ -108,7 +108,7 @@ class _Process:
 
 
 async def play(stage: RotationStage, index: int, *, calls: int, sequential: bool) -> Played:
-    """``calls`` a block, 0 for about 40 ms of them. Raises ``StageFailed``; no process is left."""
+    """``calls`` a block, 0 for about 20 ms of them. Raises ``StageFailed``; no process is left."""
     names = [variant.name for variant in stage.variants]
     first = first_order(names, index)
 
