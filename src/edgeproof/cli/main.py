@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "runner": ("runner", "runner", "Run this machine as a runner; enrol others."),
     "submit": ("submit", "submit", "Deliver a runner's signed result by hand."),
     "up": ("up", "up", "Start all that one machine needs, until Ctrl-C."),
+    "workers": ("workers", "workers", "Hand jobs to a Forge or Runtime that is not ours."),
     "verify": ("verify", "verify", "Check an evidence folder offline."),
 }
 

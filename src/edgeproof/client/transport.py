@@ -49,6 +49,14 @@ from edgeproof.contract.stored_results import (
     ResultFilter,
     ResultPage,
 )
+from edgeproof.contract.worker import (
+    WorkerList,
+    WorkerReceipt,
+    WorkerRequest,
+    WorkerToken,
+    WorkerTokenRequest,
+    WorkerView,
+)
 from edgeproof.domain.runs import Lease
 
 T = TypeVar("T", bound=Wire)
@@ -169,6 +177,36 @@ class ControlPlaneClient:
         """By its id or digest (``sha256:<hex>`` or bare), or a job's candidate by the job's id."""
         name = digest_of_uri(reference) or reference
         return await self._get(f"/api/results/{_segment(name)}", ResultDocument)
+
+    # --- external workers ------------------------------------------------------------------------
+
+    async def worker_request(self, job_id: str) -> WorkerRequest:
+        """What a queued job asks of a worker. Reading it changes nothing."""
+        return await self._get(f"/api/jobs/{_segment(job_id)}/worker-request", WorkerRequest)
+
+    async def send_worker_response(self, job_id: str, response: bytes) -> WorkerReceipt:
+        """A worker's terminal answer, JSON as it is. Never repeated: a second answer is refused."""
+        answer = await self._exchange.send(
+            "POST",
+            f"/api/jobs/{_segment(job_id)}/worker-response",
+            body=response,
+            headers=JSON,
+            idempotent=False,
+        )
+        return decoded(answer, WorkerReceipt)
+
+    async def create_worker(self, name: str) -> WorkerToken:
+        """For admins; the token is shown this once."""
+        return await self._post("/api/workers", WorkerTokenRequest(name=name), WorkerToken, idempotent=False)
+
+    async def workers(self) -> WorkerList:
+        return await self._get("/api/workers", WorkerList)
+
+    async def revoke_worker(self, worker_id: str) -> WorkerView:
+        """For admins. Safe to repeat."""
+        return await self._post(
+            f"/api/workers/{_segment(worker_id)}/revoke", None, WorkerView, idempotent=True
+        )
 
     # --- policies --------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ CODES: Final[dict[str, Code]] = {
     "conflict": Code(409, "The present state does not allow this"),
     "job_exists": Code(409, "A job with this id exists"),
     "job_terminal": Code(409, "The job has ended"),
+    "decision_not_yours": Code(403, "The decision is the Lab's alone"),
     "range_not_satisfiable": Code(416, "The range lies outside the artifact"),
     "internal_error": Code(500, "Edgeproof failed"),
     "unavailable": Code(503, "Not available just now"),
@@ -66,6 +67,7 @@ CODES: Final[dict[str, Code]] = {
     "unknown_result": Code(400, "No such result"),
     "policy_not_allowed": Code(403, "A request may only tighten the operator's policy"),
     "unknown_runner": Code(400, "No such runner"),
+    "unknown_worker": Code(400, "No such external worker"),
     "calibration_required": Code(400, "Static int8 needs calibration data"),
     # what a stage can find
     "model_not_onnx": Code(422, "The file is not an ONNX model"),

@@ -13,6 +13,7 @@ from edgeproof.contract.policy import Policy
 PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000)]
 Shape = Annotated[tuple[PositiveInt, ...], Meta(max_length=16)]
 Precision = Literal["fp32", "fp16", "int8", "unknown"]
+Adapter = Literal["fleet", "external"]
 
 #: Aliases of other systems, read at the edge only; the name on the right is the one kept.
 OPTION_ALIASES = {
@@ -48,6 +49,9 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     ``preset`` wins over ``precision``; int8 with ``calibration`` is static, without it dynamic.
     Without ``baseline`` the source model as it is, on the same backend, is the baseline. With fewer
     ``runs`` (counted calls a block) the tail would not differ from the median.
+
+    ``adapter`` says who works: the fleet's runners, or a Forge or Runtime that is not ours; ``worker`` names
+    the one external worker that may answer, otherwise any may.
     """
 
     backend: Name = "onnxruntime"
@@ -69,7 +73,8 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     policy: Name | None = None
     tighten: Policy | None = None
     runner: IdText | None = None
-    adapter: Literal["fleet"] = "fleet"
+    adapter: Adapter = "fleet"
+    worker: IdText | None = None
     limits: Limits | None = None
     provenance: dict[str, Any] | None = None
 

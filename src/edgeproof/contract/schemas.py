@@ -52,6 +52,17 @@ from edgeproof.contract.stored_results import (
     ResultDocument,
     ResultPage,
 )
+from edgeproof.contract.worker import (
+    ForgeHandover,
+    WorkerCompleted,
+    WorkerFailed,
+    WorkerList,
+    WorkerReceipt,
+    WorkerRequest,
+    WorkerRuntimeResult,
+    WorkerToken,
+    WorkerTokenRequest,
+)
 
 MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # signed, and what is named by digest
@@ -63,6 +74,9 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     PlainResult, PointComparison, PointPolicy, UnsignedDecision, ResponseBundle,
     LegacyGuardAnalysis, Diagnosis, DetectionOutput, FrameSequence,
     CompareRequest, AddResultRequest, ResultDocument, ResultPage, HistoryReport,
+    # the worker boundary
+    ForgeHandover, WorkerRequest, WorkerCompleted, WorkerFailed, WorkerRuntimeResult, WorkerReceipt,
+    WorkerTokenRequest, WorkerToken, WorkerList,
     # users
     AnalyzeRequest, AnalyzeOptions, JobView, JobPage, JobEvent, JobMetrics, EvidenceList, ArtifactInfo,
     Health, Problem,

@@ -22,6 +22,7 @@ from edgeproof.http import (
     queue,
     results,
     runners,
+    workers,
 )
 from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
@@ -47,6 +48,11 @@ HANDLERS = (
     results.list_results,
     results.get_result,
     results.result_history,
+    workers.worker_request,
+    workers.worker_response,
+    workers.create_worker,
+    workers.list_workers,
+    workers.revoke_worker,
     runners.register_runner,
     runners.list_runners,
     runners.create_enrolment_token,

@@ -108,7 +108,9 @@ def openapi_config() -> OpenAPIConfig:
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(
-                    type="http", scheme="bearer", description="The token of an admin, a user or a runner"
+                    type="http",
+                    scheme="bearer",
+                    description="The token of an admin, a user, a runner or a worker",
                 )
             }
         ),
@@ -116,6 +118,9 @@ def openapi_config() -> OpenAPIConfig:
         tags=[
             Tag(name="jobs", description="What users ask for"),
             Tag(name="results", description="Runtime results that are kept, and unsigned comparisons"),
+            Tag(
+                name="workers", description="A Forge or Runtime that is not ours: worker request and response"
+            ),
             Tag(name="queue", description="What runners claim and finish, under a lease"),
             Tag(name="runners", description="Registration and enrolment"),
             Tag(name="policies", description="What decides, kept by the operator"),

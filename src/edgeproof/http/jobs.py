@@ -10,13 +10,14 @@ from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from edgeproof.contract.jobs import EvidenceList, JobFilter, JobPage, JobStatus, JobView
-from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.run_metrics import JobMetrics
+from edgeproof.contract.worker import AnalyzeBody
 from edgeproof.http import event_stream
 from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
+from edgeproof.lab.forge_handover import asked_by
 from edgeproof.server.analyze import analyze as queue_analysis
 from edgeproof.server.cancel import cancel
 from edgeproof.server.events import demand_visible
@@ -64,14 +65,15 @@ LastEventId = Annotated[
     responses=problems(
         *TOKEN, *BODY, "job_exists", "conflict", "artifact_missing", "unknown_backend", "unknown_target",
         "unknown_precision", "unknown_preset", "unknown_policy", "policy_invalid", "policy_not_allowed",
-        "unknown_runner", "calibration_required",
+        "unknown_runner", "unknown_worker", "calibration_required", "path_not_allowed",
     ),
 )  # fmt: skip
-async def analyze(
-    request: StrictRequest, data: JSONBody[AnalyzeRequest], key: IdempotencyKey = None
-) -> JobView:
-    """Answers with the queued job. `options` is checked as `AnalyzeOptions`."""
-    return await queue_analysis(plane_of(request), request.user, data, key)
+async def analyze(request: StrictRequest, data: JSONBody[AnalyzeBody], key: IdempotencyKey = None) -> JobView:
+    """Answers with the queued job. `options` is checked as `AnalyzeOptions`.
+
+    A Forge's `worker_runtime_summary` is taken as well, as `ForgeHandover` says.
+    """
+    return await queue_analysis(plane_of(request), request.user, asked_by(data), key)
 
 
 @get(

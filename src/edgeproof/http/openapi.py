@@ -10,12 +10,13 @@ import msgspec
 from litestar.datastructures import State
 
 from edgeproof.contract.jobs import JobEvent
-from edgeproof.contract.requests import AnalyzeOptions
+from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
+from edgeproof.contract.worker import ForgeHandover, WorkerRuntimeResult
 from edgeproof.http.application import assemble
 from edgeproof.http.body_guard import BodyLimits
 from edgeproof.http.problems import PROBLEM_MEDIA_TYPE
 
-UNSEEN: Final = (AnalyzeOptions, JobEvent)
+UNSEEN: Final = (AnalyzeOptions, AnalyzeRequest, ForgeHandover, JobEvent, WorkerRuntimeResult)
 
 # A path parameter that can be no id is answered like one that names nothing.
 _NOT_FOUND: Final = {
@@ -27,13 +28,20 @@ _NOT_FOUND: Final = {
 def description() -> dict[str, Any]:
     """The description as plain JSON values. Needs no control plane.
 
-    Litestar sees neither what ``options`` holds nor what the events of a stream are: those are added.
+    Litestar sees neither what ``options`` holds nor what the events of a stream are, nor that ``AnalyzeBody``
+    stands for either of two messages: those are added.
     """
     schema: dict[str, Any] = assemble(State(), BodyLimits()).openapi_schema.to_schema()
     _, unseen = msgspec.json.schema_components(UNSEEN, ref_template="#/components/schemas/{name}")
     components = schema["components"]["schemas"]
     components.update({name: one for name, one in unseen.items() if name not in components})
-    components["AnalyzeRequest"]["properties"]["options"] = {"$ref": "#/components/schemas/AnalyzeOptions"}
+    del components["AnalyzeBody"]
+    for name in ("AnalyzeRequest", "ForgeHandover"):
+        components[name]["properties"]["options"] = {"$ref": "#/components/schemas/AnalyzeOptions"}
+    body = schema["paths"]["/api/analyze"]["post"]["requestBody"]["content"]["application/json"]
+    body["schema"] = {
+        "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("AnalyzeRequest", "ForgeHandover")]
+    }
     for path, operations in schema["paths"].items():
         for operation in operations.values() if "{" in path else ():
             operation["responses"].setdefault("404", _NOT_FOUND)

@@ -149,7 +149,8 @@ def order_of(
 ) -> Order:
     """Understand a request.
 
-    An ``artifact_path`` is the candidate as it is. Without a baseline, the source model as it is.
+    An ``artifact_path`` is the candidate as it is. Without a baseline, the source model as it is. A path is
+    only a name: the provenance's digest beside it names the uploaded bytes.
 
     Raises:
         Refused: ``unknown_backend``, ``unknown_target``, ``unknown_precision``, ``unknown_preset``,
@@ -159,10 +160,13 @@ def order_of(
         raise Refused("unknown_backend", f"{options.backend!r}; known: {_known(catalogue.backends)}")
     if options.target not in catalogue.targets:
         raise Refused("unknown_target", f"{options.target!r}; known: {_known(catalogue.targets)}")
+    told = options.provenance or {}
+    model_path = _beside_its_digest(model_path, told.get("source_model_sha256"))
+    artifact_path = _beside_its_digest(artifact_path, told.get("artifact_sha256"))
     source_path = model_path or artifact_path
     if source_path is None:
         raise Refused("invalid_request", "one of model_path and artifact_path is required")
-    name = (options.provenance or {}).get("model_name")
+    name = told.get("model_name")
     asked = BuildChoice(
         model_path=model_path,
         artifact_path=artifact_path,
@@ -302,7 +306,8 @@ def _limits(job: JobFacts) -> RunLimits:
 
 def _side(choice: BuildChoice, source_path: str, name: object, catalogue: Catalogue, *, default: str) -> Side:
     source = _digest(choice.artifact_path or choice.model_path or source_path, "model")
-    said = _precision(choice.precision)
+    as_it_is = choice.artifact_path is not None and choice.precision == "unknown"
+    said = None if as_it_is else _precision(choice.precision)
     calibration = choice.calibration
     if choice.artifact_path is not None:
         if choice.preset not in (None, SOURCE_PRESET):
@@ -336,6 +341,13 @@ def _precision(text: str | None) -> Precision | None:
             return text
         case _:
             raise Refused("unknown_precision", f"{text!r}; known: fp16, fp32, int8")
+
+
+def _beside_its_digest(path: str | None, told: object) -> str | None:
+    if path is None or digest_of_uri(path) is not None or not isinstance(told, str):
+        return path
+    named = f"sha256:{told.lower()}"
+    return path if digest_of_uri(named) is None else named
 
 
 def _digest(path: str, what: str) -> str:

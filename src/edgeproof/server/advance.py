@@ -1,4 +1,5 @@
-"""Takes a job one step further: asks ``lab.plan`` what to do and does it, in one transaction.
+"""Takes a job one step further: asks its worker adapter what is due and does it, in one
+transaction.
 
 Repeating it is harmless. ``needs_advance`` is set in the same transaction as whatever made a step due, and
 taken away with the step; so a crash in between loses nothing, and ``sweep`` finds the job again.
@@ -16,12 +17,13 @@ from edgeproof.contract.jobs import JobError
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.domain.runs import DEFAULT_PRIORITY
 from edgeproof.lab import plan
+from edgeproof.lab.worker_request import options_of
 from edgeproof.server import queue_sql
+from edgeproof.server.adapters import adapter_of
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.decide import decide
 from edgeproof.server.job_endings import LOCK_JOB, end_job
-from edgeproof.server.job_facts import job_facts, run_facts
 from edgeproof.server.requirements import classes_of
 from edgeproof.server.rows import Row
 from edgeproof.server.run_endings import leave_queue, wake_a_runner
@@ -55,9 +57,8 @@ async def step(plane: ControlPlane, connection: Connection, job: Row) -> bool:
     ``job`` has the columns of ``job_endings.LOCK_JOB``.
     """
     try:
-        facts = await job_facts(plane, connection, job)
-        runs = await run_facts(plane, connection, job["job_id"])
-        actions = plan.advance(facts, runs)
+        adapter = adapter_of(options_of(job["input_summary"]["options"]))
+        actions = await adapter.due(plane, connection, job)
     except Refused as error:
         # It was accepted once: another release wrote it.
         actions = [plan.FailJob(JobError(code=error.code, message=error.detail, stage="lab_validation"))]

@@ -15,17 +15,17 @@ import msgspec
 from edgeproof.contract.canonical import canonical, digest_of, sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
-from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.lab import plan
-from edgeproof.lab.plan import Order
+from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
+from edgeproof.contract.worker import ForgeHandover
+from edgeproof.lab.forge_handover import handover_summary
 from edgeproof.lab.policies import check_policy
 from edgeproof.lab.tighten import check_tighter
-from edgeproof.lab.worker_request import WORKFLOW, input_summary
+from edgeproof.lab.worker_request import WORKFLOW, input_summary, options_of
+from edgeproof.server.adapters import adapter_of
 from edgeproof.server.advance import enqueue
 from edgeproof.server.artifacts import keep_bytes, unreadable
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
-from edgeproof.server.job_facts import order_in
 from edgeproof.server.jobs import get_job
 from edgeproof.server.policies import demand_own_name, find_policy
 from edgeproof.server.principals import require
@@ -53,15 +53,16 @@ SELECT $1, digest, role FROM unnest($8::text[], $9::text[]) AS named (digest, ro
 """
 _FIND_KEY: Final = "SELECT request_digest, job_id FROM idempotency WHERE owner_id = $1 AND key = $2"
 _KEPT: Final = "SELECT 1 FROM artifacts WHERE digest = $1 AND expires_at IS NULL"
-_RUNNER: Final = """
-SELECT 1 FROM runners JOIN runner_keys USING (public_key) WHERE runner_id = $1 AND removed_at IS NULL
-"""
 
 
 async def analyze(
-    plane: ControlPlane, principal: Principal, request: AnalyzeRequest, idempotency_key: str | None = None
+    plane: ControlPlane,
+    principal: Principal,
+    request: AnalyzeRequest | ForgeHandover,
+    idempotency_key: str | None = None,
 ) -> JobView:
-    """Queue an analysis; the same key with the same request gives the same job.
+    """Queue an analysis, asked for by a user or handed over by a Forge; the same key with the same request
+    gives the same job.
 
     Raises:
         Refused: ``forbidden`` for anyone but a user; ``invalid_request``, ``path_not_allowed``,
@@ -70,10 +71,10 @@ async def analyze(
             taken; ``conflict`` for a key that stands for another request.
     """
     require(principal, "user")
-    summary = input_summary(request)
-    order = order_in(summary)
-    if order.options.tighten is not None:
-        check_policy(order.options.tighten)
+    summary = handover_summary(request) if isinstance(request, ForgeHandover) else input_summary(request)
+    options = options_of(summary["options"])
+    if options.tighten is not None:
+        check_policy(options.tighten)
     asked = sha256_hex(msgspec.json.encode(request, order="sorted"))
     if idempotency_key is not None:
         known = await _known(plane, principal, idempotency_key, asked)
@@ -82,7 +83,7 @@ async def analyze(
     job_id = request.job_id or f"job_{secrets.token_hex(6)}"
     try:
         async with plane.database.transaction() as connection:
-            await _add(plane, connection, principal, job_id, summary, order, idempotency_key, asked)
+            await _add(plane, connection, principal, job_id, summary, options, idempotency_key, asked)
     except asyncpg.UniqueViolationError as error:
         known = None
         # Whichever of the two was found taken: a job of that name may be this very request's.
@@ -110,21 +111,19 @@ async def _add(
     principal: Principal,
     job_id: str,
     summary: dict[str, Any],
-    order: Order,
+    options: AnalyzeOptions,
     idempotency_key: str | None,
     asked: str,
 ) -> None:
-    policy, policy_digest = await find_policy(connection, order.options.policy or DEFAULT_POLICY)
-    if order.options.tighten is not None:
+    adapter = adapter_of(options)
+    inputs = sorted(await adapter.admit(connection, summary))
+    policy, policy_digest = await find_policy(connection, options.policy or DEFAULT_POLICY)
+    if options.tighten is not None:
         # Every combination of facts is tried: not on the loop that renews leases.
-        await asyncio.to_thread(check_tighter, policy, order.options.tighten)
-        policy = order.options.tighten
+        await asyncio.to_thread(check_tighter, policy, options.tighten)
+        policy = options.tighten
         policy_digest = digest_of(policy)
         await demand_own_name(connection, policy, policy_digest)
-    runner = order.options.runner
-    if runner is not None and await connection.fetchval(_RUNNER, runner) is None:
-        raise Refused("unknown_runner", f"no runner {runner!r}")
-    inputs = sorted(order.inputs())
     for digest in await unreadable(connection, principal, inputs):
         raise Refused("artifact_missing", f"there is no artifact sha256:{digest}")
     # The policy's document is the same for most jobs: written once, and then only referred to.
@@ -140,5 +139,6 @@ async def _add(
         )
     except asyncpg.ForeignKeyViolationError as error:
         raise Refused("artifact_missing", "an artifact of the request expired just now") from error
-    facts = plan.JobFacts("queued", False, order, policy, plane.settings.default_limits)
-    await enqueue(plane, connection, job_id, plan.first_runs(facts))
+    runs = adapter.begin(summary, policy, plane.settings.default_limits)
+    if runs:
+        await enqueue(plane, connection, job_id, runs)

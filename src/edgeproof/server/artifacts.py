@@ -55,6 +55,14 @@ WHERE CASE
 END
 ORDER BY place
 """
+_WORKER_MAY_READ: Final = """
+SELECT EXISTS (
+    SELECT FROM job_artifacts JOIN jobs USING (job_id)
+    WHERE digest = $2 AND role = 'input' AND status IN ('queued', 'running')
+        AND input_summary #>> '{options,adapter}' = 'external'
+        AND coalesce(input_summary #>> '{options,worker}', $1) = $1
+)
+"""
 _REFERENCE: Final = "UPDATE artifacts SET expires_at = NULL WHERE digest = $1 RETURNING digest"
 _GRANT: Final = "INSERT INTO job_artifacts (job_id, digest, role) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _EXPIRED: Final = "SELECT digest FROM artifacts WHERE expires_at < clock_timestamp() LIMIT 1000"
@@ -199,10 +207,12 @@ async def keep_bytes(plane: ControlPlane, connection: Connection, data: bytes) -
 
 
 async def may_read(connection: Connection, principal: Principal, digest: str) -> bool:
-    """Whether a user uploaded the artifact or owns a job that names it; nobody else's rights count here."""
-    if principal.kind != "user":
+    """Whether a user uploaded the artifact or owns a job that names it, or an active job that an external
+    worker may answer names it as an input; nobody else's rights count here."""
+    rights = {"user": _USER_MAY_READ, "external": _WORKER_MAY_READ}.get(principal.kind)
+    if rights is None:
         return False
-    allowed: bool = await connection.fetchval(_USER_MAY_READ, principal.principal_id, digest)
+    allowed: bool = await connection.fetchval(rights, principal.principal_id, digest)
     return allowed
 
 

@@ -15,7 +15,8 @@ SELECT job_id, status, cancel_requested_at, input_summary, policy_digest
 FROM jobs WHERE job_id = $1 FOR UPDATE
 """
 _END_JOB: Final = """
-UPDATE jobs SET status = $2, result = $3, error = $4, updated_at = clock_timestamp(), needs_advance = false
+UPDATE jobs SET status = $2, result = $3, error = $4, reported_at = $5, updated_at = clock_timestamp(),
+    needs_advance = false
 WHERE job_id = $1
 """
 
@@ -27,8 +28,12 @@ async def end_job(
     *,
     result: dict[str, Any] | None = None,
     error: JobError | None = None,
+    reported_at: str | None = None,
 ) -> None:
-    """Move the job to its last status; its last event tells so. Raises ``Refused`` if it has ended."""
+    """Move the job to its last status; its last event tells so. Raises ``Refused`` if it has ended.
+
+    ``reported_at`` is what an external worker says of when it ended; it is shown and orders nothing.
+    """
     move(job["status"], status)
     told: dict[str, Any] = {"status": status}
     if error is not None:
@@ -44,4 +49,4 @@ async def end_job(
         told["decision"] = result["deployment_decision"]["decision"]
     # Before the row says that it has ended, for an ended job gets no event.
     await append_event(connection, job["job_id"], "status", told)
-    await connection.execute(_END_JOB, job["job_id"], status, result, error)
+    await connection.execute(_END_JOB, job["job_id"], status, result, error, reported_at)

@@ -43,16 +43,19 @@ def order_in(summary: Mapping[str, Any]) -> Order:
 
 async def job_facts(plane: ControlPlane, connection: Connection, job: Row) -> JobFacts:
     """``job`` has the columns ``status, cancel_requested_at, input_summary, policy_digest``."""
-    digest = job["policy_digest"]
-    # The operator's, or one that a request tightened, which is the job's own.
-    body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest, connection)
     return JobFacts(
         status=job["status"],
         cancel_requested=job["cancel_requested_at"] is not None,
         order=order_in(job["input_summary"]),
-        policy=decode_canonical(body, Policy, what="policy"),
+        policy=await policy_of(plane, connection, job["policy_digest"]),
         limits=plane.settings.default_limits,
     )
+
+
+async def policy_of(plane: ControlPlane, connection: Connection, digest: str) -> Policy:
+    """The policy of a job: the operator's, or one that its request tightened, which is the job's own."""
+    body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest, connection)
+    return decode_canonical(body, Policy, what="policy")
 
 
 async def run_facts(plane: ControlPlane, connection: Connection, job_id: str) -> list[RunFacts]:

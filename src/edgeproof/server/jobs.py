@@ -32,7 +32,8 @@ from edgeproof.server.times import utc_text
 
 # No text but our own goes into these: S608 means statements made of what somebody sent.
 _COLUMNS: Final = f"""
-j.seq, j.job_id, j.status, j.created_at, j.updated_at, j.input_summary, j.error, j.cancel_requested_at,
+j.seq, j.job_id, j.status, j.created_at, j.updated_at, j.reported_at, j.input_summary, j.error,
+j.cancel_requested_at,
 {queue_sql.RUNS_AS_SHOWN} AS runs
 """
 _JOB: Final = f"""
@@ -159,7 +160,7 @@ def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, .
         job_id=job_id,
         status=status,
         created_at=utc_text(row["created_at"]),
-        updated_at=utc_text(row["updated_at"]),
+        updated_at=row["reported_at"] or utc_text(row["updated_at"]),
         input_summary=row["input_summary"],
         result=row["result"],
         error=None if row["error"] is None else msgspec.convert(row["error"], JobError),

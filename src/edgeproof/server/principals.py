@@ -28,7 +28,7 @@ async def authenticate(plane: ControlPlane, bearer: str | None) -> Principal:
         raise Refused("unauthenticated")
     if bearer.startswith(PREFIX):
         return await _authenticate_runner(plane, bearer)
-    row = await plane.database.pool.fetchrow(_FIND_PRINCIPAL, _digest(bearer))
+    row = await plane.database.pool.fetchrow(_FIND_PRINCIPAL, token_digest(bearer))
     if row is None:
         raise Refused("unauthenticated")
     return Principal(row["principal_id"], row["kind"])
@@ -52,7 +52,7 @@ async def create_principal(plane: ControlPlane, kind: Literal["admin", "user", "
         f"{kind}-{secrets.token_hex(8)}",
         kind,
         name,
-        _digest(token),
+        token_digest(token),
     )
     return token
 
@@ -63,6 +63,7 @@ def require(principal: Principal, *kinds: PrincipalKind) -> None:
         raise Refused("forbidden", f"not for principals of kind {principal.kind}")
 
 
-def _digest(token: str) -> str:
+def token_digest(token: str) -> str:
+    """What is kept of a principal's token."""
     # 256 random bits need no slow hash: there is nothing to guess.
     return sha256_hex(token.encode("utf-8", "surrogatepass"))

@@ -183,6 +183,7 @@ jobs = Table(
     Column("cancel_requested_at", _TIME),
     _now("created_at"),
     _now("updated_at"),
+    Column("reported_at", Text),  # when its worker says that it ended; only shown (DESIGN, invariants)
     Column("needs_advance", Boolean, nullable=False, server_default=text("false")),
     Column("retry_of", Text, ForeignKey("jobs.job_id")),
     UniqueConstraint("seq"),

@@ -1,0 +1,38 @@
+"""The fleet: a job becomes runs in our queue, which runners claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.policy import Policy
+from edgeproof.contract.statements import RunLimits
+from edgeproof.lab import plan
+from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.database import Connection
+from edgeproof.server.job_facts import job_facts, order_in, run_facts
+from edgeproof.server.rows import Row
+
+_RUNNER: Final = """
+SELECT 1 FROM runners JOIN runner_keys USING (public_key) WHERE runner_id = $1 AND removed_at IS NULL
+"""
+
+
+class FleetAdapter:
+    """See ``WorkerAdapter``. What a job needs, and what comes next, is ``lab.plan``'s to say."""
+
+    async def admit(self, connection: Connection, summary: Mapping[str, Any]) -> frozenset[str]:
+        """Raises ``Refused`` as ``lab.plan.order_of`` does, and ``unknown_runner``."""
+        order = order_in(summary)
+        runner = order.options.runner
+        if runner is not None and await connection.fetchval(_RUNNER, runner) is None:
+            raise Refused("unknown_runner", f"no runner {runner!r}")
+        return order.inputs()
+
+    def begin(self, summary: Mapping[str, Any], policy: Policy, limits: RunLimits) -> Sequence[plan.Enqueue]:
+        return plan.first_runs(plan.JobFacts("queued", False, order_in(summary), policy, limits))
+
+    async def due(self, plane: ControlPlane, connection: Connection, job: Row) -> Sequence[plan.Action]:
+        facts = await job_facts(plane, connection, job)
+        return plan.advance(facts, await run_facts(plane, connection, job["job_id"]))

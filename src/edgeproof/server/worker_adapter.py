@@ -1,0 +1,41 @@
+"""The worker adapter port: how the Lab hands a job's work to those who do it (seed 000).
+
+The Lab knows this port and no queue behind it. A job names its adapter when it is created
+(``options.adapter``); which there are is said in ``server.adapters``. What an adapter must hold is a suite:
+``edgeproof.testing.worker_adapter``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from edgeproof.contract.policy import Policy
+from edgeproof.contract.statements import RunLimits
+from edgeproof.lab.plan import Action, Enqueue
+from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.database import Connection
+from edgeproof.server.rows import Row
+
+
+class WorkerAdapter(Protocol):
+    """One way to hand work over. It changes nothing itself: whoever asks applies the actions."""
+
+    async def admit(self, connection: Connection, summary: Mapping[str, Any]) -> frozenset[str]:
+        """The digests of all artifacts that a job with this input summary names as inputs.
+
+        Raises ``Refused`` for a job whose work could never be handed over this way.
+        """
+        ...
+
+    def begin(self, summary: Mapping[str, Any], policy: Policy, limits: RunLimits) -> Sequence[Enqueue]:
+        """The runs that an admitted job begins with; empty: somebody else's turn."""
+        ...
+
+    async def due(self, plane: ControlPlane, connection: Connection, job: Row) -> Sequence[Action]:
+        """What is due for an active job now; empty: it waits. Asked again after every change.
+
+        ``job`` has the columns of ``job_endings.LOCK_JOB`` and is locked. Raises ``Refused`` for a job that
+        no longer can be handed over.
+        """
+        ...
