@@ -53,6 +53,7 @@ class ServeConfig(Wire, frozen=True, kw_only=True):
     heartbeat_seconds: float = 30.0
     log_format: LogFormat = "text"
     metrics_open: bool = False
+    dev: bool = False
 
 
 class Ready(Wire, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
         lease_seconds=config.lease_seconds,
         heartbeat_seconds=config.heartbeat_seconds,
         metrics_open=config.metrics_open,
+        dev=config.dev,
     )
     artifacts = artifact_place(data_dir)
     # Asked for once, so that a wrong name or credential is told now and not to the first upload.

@@ -258,4 +258,5 @@ def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         heartbeat_seconds=options.heartbeat_seconds,
         log_format=options.log_format,
         metrics_open=options.metrics_open,
+        dev=options.dev,
     )

@@ -25,6 +25,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--heartbeat-seconds", default=30.0, show_default=True, type=click.FloatRange(0.2))
 @log_format_option
 @click.option("--metrics-open", is_flag=True, help="Let anybody read /metrics, not admins alone.")
+@click.option("--dev", is_flag=True, help="For development: users may complete jobs by hand, unsigned.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON once it is up.")
 @click.option("--parent-pid", type=int, hidden=True)
 @click.pass_obj
@@ -42,6 +43,7 @@ def up(
     heartbeat_seconds: float,
     log_format: LogFormat,
     metrics_open: bool,
+    dev: bool,
     as_json: bool,
     parent_pid: int | None,
 ) -> None:
@@ -63,6 +65,7 @@ def up(
             heartbeat_seconds=heartbeat_seconds,
             log_format=log_format,
             metrics_open=metrics_open,
+            dev=dev,
             json=as_json,
             parent_pid=parent_pid,
         )

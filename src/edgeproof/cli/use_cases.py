@@ -33,6 +33,7 @@ class UpOptions:
     heartbeat_seconds: float = 30.0
     log_format: LogFormat = "text"
     metrics_open: bool = False
+    dev: bool = False
     json: bool = False
     parent_pid: int | None = None
 

@@ -89,3 +89,9 @@ class AnalyzeRequest(Wire, frozen=True, kw_only=True):
     manifest_path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     notes: Annotated[str, Meta(max_length=4000)] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+
+class CompleteDevRequest(Wire, frozen=True, kw_only=True):
+    """Body of ``POST /api/jobs/{id}/complete-dev``: a response bundle that a developer made."""
+
+    result: dict[str, Any]

@@ -38,6 +38,7 @@ HANDLERS = (
     jobs.list_jobs,
     jobs.get_job,
     jobs.cancel_job,
+    jobs.complete_job_by_hand,
     jobs.job_events,
     jobs.job_evidence,
     jobs.job_metrics,

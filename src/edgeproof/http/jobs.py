@@ -10,6 +10,7 @@ from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from edgeproof.contract.jobs import EvidenceList, JobFilter, JobPage, JobStatus, JobView
+from edgeproof.contract.requests import CompleteDevRequest
 from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.contract.worker import AnalyzeBody
 from edgeproof.http import event_stream
@@ -20,6 +21,7 @@ from edgeproof.http.paths import JobIdPath, known_id
 from edgeproof.lab.forge_handover import asked_by
 from edgeproof.server.analyze import analyze as queue_analysis
 from edgeproof.server.cancel import cancel
+from edgeproof.server.complete_dev import complete_dev
 from edgeproof.server.events import demand_visible
 from edgeproof.server.events import job_events as events_of_job
 from edgeproof.server.evidence import list_evidence
@@ -121,6 +123,21 @@ async def get_job(request: StrictRequest, job_id: JobIdPath) -> Response[bytes]:
 async def cancel_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
     """The job is `cancelled` once none of its runs is leased."""
     return await cancel(plane_of(request), request.user, known_id(job_id))
+
+
+@post(
+    "/api/jobs/{job_id:str}/complete-dev",
+    status_code=200,
+    operation_id="completeJobByHand",
+    summary="Complete a job by hand; only on a server that runs with `--dev`",
+    tags=["jobs"],
+    responses=problems(*TOKEN, *BODY, "not_found", "job_terminal", "conflict"),
+)
+async def complete_job_by_hand(
+    request: StrictRequest, job_id: JobIdPath, data: JSONBody[CompleteDevRequest]
+) -> JobView:
+    """`result` is a response bundle. It is unsigned, whatever it says of itself."""
+    return await complete_dev(plane_of(request), request.user, known_id(job_id), data.result)
 
 
 @get(

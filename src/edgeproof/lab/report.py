@@ -21,7 +21,7 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.contract.results import ForgeManifest, RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
-from edgeproof.lab.rendered import template
+from edgeproof.lab.rendered import label, template
 from edgeproof.lab.series import Flips, TimeLine, distributions, flips, time_line
 
 WITH_INTERVAL: Final = "interval above"
@@ -101,7 +101,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A job without a result, and why."""
+    """A job without a result, or with one that nobody signed: there is nothing to show but why."""
 
     name: str
     job_id: str
@@ -128,8 +128,9 @@ def render_markdown(jobs: Sequence[ReportJob]) -> str:
 
 
 def _render(name: str, jobs: Sequence[ReportJob]) -> str:
-    sections = [_section(job) for job in jobs if job.job.result is not None]
-    unfinished = [_unfinished(job) for job in jobs if job.job.result is None]
+    proven = [job for job in jobs if job.job.result is not None and not _unsigned(job.job.result)]
+    sections = [_section(job) for job in proven]
+    unfinished = [_unfinished(job) for job in jobs if job not in proven]
     rendered: str = template(name).render(
         sections=sections,
         unfinished=unfinished,
@@ -142,8 +143,17 @@ def _render(name: str, jobs: Sequence[ReportJob]) -> str:
 
 def _unfinished(reported: ReportJob) -> Unfinished:
     job = reported.job
+    if job.result is not None:
+        told = job.result["deployment_decision"]
+        why = f"{label(str(told['decision']))} on unsigned evidence, which proves nothing: {told['reason']}"
+        return Unfinished(name=reported.candidate, job_id=job.job_id, status="unsigned", why=why)
     why = f"{job.error.code}: {job.error.message}" if job.error else f"the job is {job.status}"
     return Unfinished(name=reported.candidate, job_id=job.job_id, status=job.status, why=why)
+
+
+def _unsigned(result: Mapping[str, Any]) -> bool:
+    told = result.get("deployment_decision")
+    return isinstance(told, dict) and told.get("basis") == "unsigned"
 
 
 def _section(reported: ReportJob) -> Section:

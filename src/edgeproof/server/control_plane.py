@@ -28,7 +28,7 @@ class Settings:
     """``public_url`` is what runners dial and sign; times are in seconds, sizes in bytes.
 
     ``stage_lease_seconds`` are the stages whose leases last otherwise. ``quarantine_after`` infrastructure
-    errors in a row a runner gets no more work; 0: never.
+    errors in a row a runner gets no more work; 0: never. ``dev`` lets users complete jobs by hand.
     """
 
     public_url: str
@@ -43,6 +43,7 @@ class Settings:
     artifact_ttl_seconds: float = 86_400
     upload_quota_bytes: int = 64 << 30
     metrics_open: bool = False
+    dev: bool = False
 
     def lease_of(self, stage: str) -> float:
         """Seconds that a lease on a run of ``stage`` lasts without a heartbeat."""

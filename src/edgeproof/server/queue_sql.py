@@ -200,6 +200,14 @@ LOCK_PENDING: Final = """
 SELECT run_id FROM run_queue WHERE run_id = $1 AND state = 'PENDING' FOR UPDATE SKIP LOCKED
 """
 
+_OF_JOB: Final = """
+SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
+FROM run_queue q JOIN runs r USING (run_id) WHERE r.job_id = $1 ORDER BY q.run_id FOR UPDATE OF q
+"""
+# Before the job's row is locked; and then whatever came until it was.
+LOCK_RUNS_OF_JOB: Final = _OF_JOB
+LOCK_LATE_RUNS_OF_JOB: Final = f"{_OF_JOB} SKIP LOCKED"
+
 STORE_OUTCOME: Final = """
 WITH gone AS (
     DELETE FROM run_queue WHERE run_id = $1 RETURNING run_id, attempt, lease_digest, runner_id

@@ -15,6 +15,7 @@ from edgeproof.client import Client, ControlPlaneClient
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobEvent, JobView
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.lab.dev_bundle import OBJECTS
 from edgeproof.lab.policies import default_policy
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.principals import authenticate, create_principal
@@ -118,6 +119,18 @@ async def test_bad_requests_name_what_is_wrong(user: ControlPlaneClient, model: 
         request = AnalyzeRequest(model_path=model, options=options)
         assert await refused(user.analyze(request)) == code, options
     assert await refused(user.analyze(AnalyzeRequest(model_path="/etc/passwd"))) == "path_not_allowed"
+
+
+async def test_completing_by_hand_is_for_development(
+    server: ControlPlane, raw: httpx.AsyncClient, job: JobView
+) -> None:
+    route, told = f"/api/jobs/{job.job_id}/complete-dev", {name: {} for name in OBJECTS}
+    told["summary"] = {"deployment_decision": "deployable"}
+    told["deployment_decision"] = {"decision": "deployable"}
+    absent = await raw.post(route, json={"result": told})
+    assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
+    assert not server.settings.dev
+    assert "complete" not in " ".join((await raw.get(f"/api/jobs/{job.job_id}")).json()["links"])
 
 
 async def test_cancelling_ends_the_stream(user: ControlPlaneClient, job: JobView) -> None:

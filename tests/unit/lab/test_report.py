@@ -12,6 +12,7 @@ import edgeproof.lab
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError, JobView
 from edgeproof.lab.bundle import response_bundle
+from edgeproof.lab.dev_bundle import OBJECTS, dev_bundle
 from edgeproof.lab.report import ReportJob, render_html, render_markdown
 from edgeproof.testing.evidence import NOW, Scene
 from edgeproof.testing.folder import make_folder
@@ -49,6 +50,25 @@ FAILED = ReportJob(
         status="failed",
         result=None,
         error=JobError(code="model_truncated", message="cut short", stage="forge"),
+    ),
+)
+
+BY_HAND = ReportJob(
+    candidate="by hand",
+    job=view(
+        "job_by_hand",
+        status="completed",
+        result=dev_bundle(
+            {
+                **{name: {} for name in OBJECTS},
+                "summary": {"deployment_decision": "deployable"},
+                "deployment_decision": {"decision": "deployable", "reason": "<b>trust me</b>"},
+                "comparison": {"rendered": {"html": "<script>x</script>", "markdown": "<script>x</script>"}},
+            },
+            "edgeproof-default-v1",
+            "a" * 64,
+        ),
+        error=None,
     ),
 )
 
@@ -241,3 +261,11 @@ def test_a_guard_finding_for_information_is_a_note_and_no_warning() -> None:
     page = render_html([reported("noted", Scene(images=1000), guard_analysis=analysis)])
     row = page[page.index("for_information") :][:200]
     assert 'class="badge note' in row and "warning" not in row
+
+
+def test_an_unsigned_result_is_named_and_not_shown() -> None:
+    for page in (render_html([GOOD, BY_HAND]), render_markdown([GOOD, BY_HAND])):
+        assert "unsigned evidence, which proves nothing" in page
+        assert "<script>x" not in page
+        assert "<b>trust me" not in page
+    assert "unsigned evidence" in render_html([BY_HAND])
