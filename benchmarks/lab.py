@@ -64,6 +64,7 @@ OUTCOMES = """
 INSERT INTO run_outcomes (run_id, state, attempt) SELECT run_id, 'COMPLETE', 1 FROM runs WHERE job_id = $1
 """
 LEAVE_QUEUE = "DELETE FROM run_queue USING runs WHERE runs.run_id = run_queue.run_id AND job_id = $1"
+STORED = "SELECT job_id FROM jobs WHERE status = $1 AND job_id LIKE 'stored-%'"
 # Each clones the rows of job $1 for the numbers $2 to $3.
 JOBS = """
 INSERT INTO jobs (job_id, owner_id, workflow, status, input_summary, result, policy_digest)
@@ -105,11 +106,21 @@ class Lab:
     model: str
     processes: dict[str, psutil.Process]
     stored: int = 0
+    seen: dict[str, dict[int, float]] = field(default_factory=dict)
     keys: Iterator[int] = field(default_factory=itertools.count)
 
     def cpu(self) -> dict[str, float]:
         """Seconds of processor time so far, by part: a process and its children, except for ourselves."""
-        return {name: _cpu_seconds(one) for name, one in self.processes.items()}
+        spent = {}
+        for name, process in self.processes.items():
+            seen = self.seen.setdefault(name, {})
+            for one in (process, *(() if process.pid == os.getpid() else process.children(recursive=True))):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    used = one.cpu_times()
+                    seen[one.pid] = used.user + used.system
+            # Also of those that have ended.
+            spent[name] = sum(seen.values())
+        return spent
 
     async def store(self, jobs: int) -> None:
         """Clones until there are so many."""
@@ -122,14 +133,10 @@ class Lab:
             self.stored = last + 1
         await self.database.execute("ANALYZE")
 
-    def ids(self, status: str) -> list[str]:
+    async def ids(self, status: str) -> list[str]:
         """Of stored jobs in that state, shuffled."""
-        found = []
-        for first in range(0, self.stored, 5000):
-            last = min(self.stored, first + 5000) - 1
-            split = last - (last - first + 1) // 10
-            numbers = range(first, split + 1) if status == "completed" else range(split + 1, last + 1)
-            found += [f"stored-{number}" for number in numbers]
+        rows = await self.database.fetch(STORED, status)
+        found = [row["job_id"] for row in rows]
         random.Random(1).shuffle(found)
         return found
 
@@ -143,7 +150,7 @@ class Lab:
             request(self.url, "POST", "/api/analyze", self.token, ask, {"Idempotency-Key": f"key-{key}"})
             for key in self.keys
         )
-        queued, completed = self.ids("queued"), self.ids("completed")
+        queued, completed = await self.ids("queued"), await self.ids("completed")
         return {
             "GET /api/jobs/{id}, queued": itertools.cycle([self.get(f"/api/jobs/{one}") for one in queued]),
             "GET /api/jobs/{id}, completed": itertools.cycle(
@@ -155,16 +162,6 @@ class Lab:
             "GET /api/jobs?status=failed": itertools.repeat(self.get("/api/jobs?status=failed")),
             "POST /api/analyze": posts,
         }
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    seconds = 0.0
-    own = process.pid == os.getpid()
-    for one in (process, *(() if own else process.children(recursive=True))):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            used = one.cpu_times()
-            seconds += used.user + used.system
-    return seconds
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 STOP_SECONDS: Final = 6.0
+_MANY_FILES: Final = 1 << 16
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -23,6 +24,22 @@ def die_with_parent(parent_pid: int) -> None:
         threading.Thread(target=_watch_parent, args=(parent_pid,), daemon=True).start()
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def allow_many_files() -> None:
+    """As many open files as the system lets this process have: each connection is one.
+
+    The usual soft limit, 1024, is there for programs that wait with ``select``.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says "infinity" and takes no more than this.
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _watch_parent(parent_pid: int) -> None:

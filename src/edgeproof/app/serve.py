@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from edgeproof.app.artifact_place import artifact_place
-from edgeproof.app.child_process import die_with_parent
+from edgeproof.app.child_process import allow_many_files, die_with_parent
 from edgeproof.app.credentials import ensure_credentials, write_enrolment_token
 from edgeproof.app.log_output import configure_logging
 from edgeproof.cli.use_cases import LogFormat
@@ -35,6 +36,13 @@ _log = logging.getLogger(__name__)
 DATABASE_VARIABLE: Final = "EDGEPROOF_DATABASE_URL"
 DRAIN_SECONDS: Final = 4.0
 _NOBODYS: Final = "0" * 64
+BACKLOG: Final = 1024
+MAX_CONNECTIONS: Final = 1 << 16
+"""Not Granian's default, its backlog: that many silent peers or open streams would shut everybody out. What
+bounds them is the number of files that the process may open."""
+HEADER_MILLISECONDS: Final = 15_000
+"""For a request's head, from a connection's first moment or its last answer. Longer than clients keep idle
+connections (httpx: 5 s)."""
 _CLOSE_SECONDS: Final = 1.0
 """Both together are less than the time that ``up`` gives a child to stop."""
 
@@ -88,8 +96,13 @@ async def serve(config: ServeConfig, dsn: str) -> None:
         address=config.host,
         port=config.port,
         interface=Interfaces.ASGINL,
+        # To tell versions apart Granian waits for a connection's first bytes, for ever.
+        http=HTTPModes.http1,
         websockets=False,
         log_enabled=False,
+        backlog=BACKLOG,
+        backpressure=MAX_CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS),
         ssl_cert=Path(config.tls_cert) if config.tls_cert else None,
         ssl_key=Path(config.tls_key) if config.tls_key else None,
     )
@@ -168,6 +181,7 @@ def main() -> None:
     config = msgspec.json.decode(sys.argv[1], type=ServeConfig)
     die_with_parent(config.parent_pid)
     configure_logging(config.log_format)
+    allow_many_files()
     dsn = os.environ.pop(DATABASE_VARIABLE)
     try:
         asyncio.run(serve(config, dsn))
