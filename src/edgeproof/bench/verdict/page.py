@@ -38,12 +38,12 @@ def page(told: VerdictQuality) -> str:
     """The whole page, in Markdown."""
     parts = (
         _head(told),
-        ["## Goals", "", *_goals(told), "", *_goal_words(told)],
+        ["## Goals", "", *_goals(told), "", *_claims(told), "", *_goal_words(told)],
         ["## Rules on sequential traces", "", *_sequential(told)],
         ["## What was played", "", *_recorded(told)],
         ["## Spread between process pairs", "", *_spreads(told)],
     )
-    return "\n".join("\n".join(lines) + "\n" for lines in parts)
+    return "\n\n".join("\n".join(lines).rstrip() for lines in parts) + "\n"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -90,6 +90,16 @@ def _row(row: RowCount) -> tuple[str, ...]:
         _percent(row.inconclusive),
         "; ".join(map(_goal, row.goals)),
     )
+
+
+def _claims(told: VerdictQuality) -> Iterator[str]:
+    """An improvement of a model over itself is a false claim too, though no goal counts it."""
+    for row in told.rows:
+        if row.slowdown_pct == 0 and row.trials:
+            yield (
+                f"- At 0 % against {row.margin_pct:g} %, {row.condition}, the twin was called an improvement in "
+                f"{_percent(row.improved)}."
+            )
 
 
 def _goal(goal: GoalCount) -> str:
