@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
+from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples
@@ -23,16 +24,19 @@ def decided(samples: Sequence[PairSamples], plan: DuetPlan) -> bool:
     """
     if len(samples) not in plan.looks:
         return False
+    gates = gates_at(samples, plan)
+    return any(gate.verdict == "regression" for gate in gates) or not any(
+        gate.verdict == "inconclusive"
+        or (gate.verdict == "not_decidable" and _within_reach(gate.metric, plan))
+        for gate in gates
+    )
+
+
+def gates_at(samples: Sequence[PairSamples], plan: DuetPlan) -> tuple[LatencyComparison, ...]:
+    """The gates of ``plan`` as they stand with ``samples``. Raises as ``decided``."""
     confidence = split_confidence(plan.confidence, len(plan.looks), len(plan.gates))
     metrics = {_metric(name): margin for name, margin in plan.gates.items()}
-    verdicts = {
-        metric: compare_latency(samples, metric, margin, confidence).verdict
-        for metric, margin in metrics.items()
-    }
-    return "regression" in verdicts.values() or not any(
-        verdict == "inconclusive" or (verdict == "not_decidable" and _within_reach(metric, plan))
-        for metric, verdict in verdicts.items()
-    )
+    return tuple(compare_latency(samples, metric, margin, confidence) for metric, margin in metrics.items())
 
 
 def _within_reach(metric: LatencyMetric, plan: DuetPlan) -> bool:

@@ -10,7 +10,9 @@ from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples
+from edgeproof.contract.statements import DuetPlan
 from edgeproof.lab.gates import compare_latency
+from edgeproof.lab.looks import gates_at
 
 CONFIDENCE: Final = 0.95
 
@@ -55,6 +57,11 @@ class TightGate(NamedTuple):
             f"this device's noise floor for {self.metric} is {self.floor_pct:.3g} %, "
             f"wider than the {self.margin_pct:g} % margin, {so}"
         )
+
+
+def supports(floors: Mapping[str, float], pairs: Sequence[PairSamples], plan: DuetPlan) -> bool:
+    """Whether no gate's verdict rests on a margin below its floor. Raises as ``looks.decided``."""
+    return all(gate.stands for gate in too_tight(gates_at(pairs, plan), floors))
 
 
 def too_tight(latency: Sequence[LatencyComparison], floors: Mapping[str, float]) -> Iterator[TightGate]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
@@ -24,9 +24,9 @@ from edgeproof.contract.ids import UtcTime
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
 from edgeproof.contract.runners import FailRequest
+from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import (
     CacheOrigin,
-    DuetPlan,
     EnvironmentSnapshot,
     ForgeConfig,
     NoiseFloor,
@@ -148,10 +148,20 @@ async def _measure(
     report: Callable[[Progress], None],
 ) -> Outcome:
     from edgeproof.lab.looks import decided
-    from edgeproof.lab.noise import noise_floor
+    from edgeproof.lab.noise import noise_floor, supports
     from edgeproof.runtime.duet import RuntimeInputs, measure
 
-    known = usable_floors(remembered, config.plan)
+    known = {one.conditions: one for one in remembered}
+    used: NoiseFloor | None = None
+
+    def noise_known(conditions: str, pairs: Sequence[PairSamples]) -> bool:
+        """A floor that the verdict is not clear of is measured again: the device may have been busy."""
+        nonlocal used
+        floor = known.get(conditions)
+        if floor is not None and supports(floor.floor_pct, pairs, config.plan):
+            used = floor
+        return used is not None
+
     done = await measure(
         config,
         RuntimeInputs(
@@ -159,10 +169,10 @@ async def _measure(
         ),
         Path.cwd(),
         enough=lambda pairs: decided(pairs, config.plan),
-        noise_known=known.__contains__,
+        noise_known=noise_known,
         on_progress=report,
     )
-    noise = known.get(done.conditions) or NoiseFloor(
+    noise = used or NoiseFloor(
         conditions=done.conditions,
         pairs=len(done.twins),
         floor_pct=noise_floor(done.twins),
@@ -177,18 +187,6 @@ async def _measure(
         environment_before=done.environment_before,
         environment_after=done.environment_after,
     )
-
-
-def usable_floors(remembered: tuple[NoiseFloor, ...], plan: DuetPlan) -> dict[str, NoiseFloor]:
-    """By conditions, the floors that need no new look.
-
-    One above a margin does: the device may have been busy when it was measured.
-    """
-    return {
-        one.conditions: one
-        for one in remembered
-        if all(one.floor_pct.get(metric, 0.0) <= margin for metric, margin in plan.gates.items())
-    }
 
 
 def _failed(code: str, message: str, error: StageFailed) -> StageError:

@@ -69,12 +69,12 @@ async def measure(
     *,
     enough: Callable[[Sequence[PairSamples]], bool],
     on_progress: Callable[[Progress], None],
-    noise_known: Callable[[str], bool] = lambda _conditions: True,
+    noise_known: Callable[[str, Sequence[PairSamples]], bool] = lambda _conditions, _pairs: True,
 ) -> DuetOutcome:
     """Run the plan of ``config``; ``enough`` is asked at each planned look, ``workspace`` is ours.
 
-    Where ``noise_known`` says that the noise floor under these conditions is not, the baseline is then
-    played against itself, up to the first planned look.
+    Where ``noise_known`` says that the noise floor under these conditions is not, or not well enough for
+    these pairs, the baseline is then played against itself, up to the first planned look.
 
     Raises ``StageFailed``: ``backend_missing``, ``unsupported_opset``, ``unsupported_operator``,
     ``model_invalid``, ``model_not_onnx``, ``shape_mismatch``, ``dynamic_dimension``, ``dataset_invalid``,
@@ -110,7 +110,7 @@ async def measure(
             config.backend, config.target, threads, backend.versions(), _typical_call(played)
         )
         twins: tuple[PairSamples, ...] = ()
-        if not noise_known(conditions):
+        if not noise_known(conditions, played):
             twins = await _twins(stage, config, played, on_progress)
         after = environment.snapshot(backend.versions())
     facts = result.Facts(

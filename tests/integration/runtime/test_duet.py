@@ -159,8 +159,9 @@ async def test_an_unknown_noise_floor_is_measured_on_the_baseline(
     messages: list[str | None] = []
 
     async def play(known: bool) -> DuetOutcome:
-        def noise_known(conditions: str) -> bool:
+        def noise_known(conditions: str, pairs: Sequence[PairSamples]) -> bool:
             asked.append(conditions)
+            assert len(pairs) == 2
             return known
 
         return await measure(

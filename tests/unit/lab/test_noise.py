@@ -2,9 +2,12 @@ import msgspec
 import pytest
 
 from edgeproof.contract.comparison import LatencyComparison
+from edgeproof.contract.requests import AnalyzeOptions
 from edgeproof.lab.dossier import assemble
 from edgeproof.lab.gates import latency_verdict
-from edgeproof.lab.noise import noise_floor, too_tight
+from edgeproof.lab.noise import noise_floor, supports, too_tight
+from edgeproof.lab.plan import duet_plan
+from edgeproof.lab.policies import default_policy
 from edgeproof.testing.evidence import Scene, make_evidence
 
 
@@ -22,6 +25,17 @@ def test_the_floor_is_how_far_equal_models_seem_to_differ() -> None:
 def test_a_difference_is_noise_in_either_direction() -> None:
     slower, faster = (floor_of(Scene(ratio=ratio, jitter=0.001)) for ratio in (1.1, 1 / 1.1))
     assert abs(slower["p50"] - 10) < 1 and abs(faster["p50"] - 10) < 1
+
+
+@pytest.mark.parametrize(
+    ("ratio", "floor", "held"), [(1.0, 3.0, True), (1.0, 3.5, False), (0.5, 3.5, True), (2.0, 3.5, True)]
+)
+def test_a_floor_supports_what_is_clear_of_it(ratio: float, floor: float, held: bool) -> None:
+    made = make_evidence(Scene(ratio=ratio, jitter=0.001))
+    pairs = assemble(made.documents, made.evidence, made.control_plane.public).samples.pairs
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    assert supports({"p50": floor, "p90": floor}, pairs, plan) is held
+    assert supports({}, pairs, plan)
 
 
 def test_too_few_pairs_have_no_floor() -> None:

@@ -3,13 +3,9 @@ from pathlib import Path
 import msgspec
 
 from edgeproof.contract.canonical import sha256_hex
-from edgeproof.contract.requests import AnalyzeOptions
 from edgeproof.contract.statements import NoiseFloor
-from edgeproof.lab.plan import duet_plan
-from edgeproof.lab.policies import default_policy
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.noise import RememberedNoise
-from edgeproof.runner.stage import usable_floors
 
 
 def floor(name: str, pct: float = 1.0) -> NoiseFloor:
@@ -41,12 +37,6 @@ def test_a_broken_file_is_no_memory(tmp_path: Path) -> None:
     assert noise.read() == ()
     noise.remember(floor("a"))
     assert noise.read() == (floor("a"),)
-
-
-def test_a_floor_above_a_margin_is_measured_again() -> None:
-    plan = duet_plan(default_policy(), AnalyzeOptions())
-    quiet, noisy = floor("a", 3.0), floor("b", 3.01)
-    assert usable_floors((quiet, noisy), plan) == {quiet.conditions: quiet}
 
 
 def test_the_newest_are_kept(tmp_path: Path) -> None:

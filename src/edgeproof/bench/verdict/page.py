@@ -97,8 +97,8 @@ def _claims(told: VerdictQuality) -> Iterator[str]:
     for row in told.rows:
         if row.slowdown_pct == 0 and row.trials:
             yield (
-                f"- At 0 % against {row.margin_pct:g} %, {row.condition}, the twin was called an improvement in "
-                f"{_percent(row.improved)}."
+                f"- At 0 % against {row.margin_pct:g} %, {row.condition}, the twin was called an improvement "
+                f"in {_percent(row.improved)}."
             )
 
 

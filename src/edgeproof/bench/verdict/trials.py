@@ -18,8 +18,7 @@ from edgeproof.contract.requests import AnalyzeOptions
 from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.lab.compare import latency_fact
-from edgeproof.lab.gates import compare_latency, split_confidence
-from edgeproof.lab.looks import decided
+from edgeproof.lab.looks import decided, gates_at
 from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
 
@@ -41,12 +40,8 @@ def plan_of(policy: Policy) -> DuetPlan:
 
 def verdict_of(pairs: Sequence[PairSamples], policy: Policy) -> Verdict:
     """All gates together, as the decision sees them; pairs that cannot be compared decide nothing."""
-    latency = policy.latency
-    confidence = split_confidence(latency.confidence, len(latency.looks), len(latency.gates))
     try:
-        return latency_fact(
-            [compare_latency(pairs, gate.metric, gate.margin_pct, confidence) for gate in latency.gates]
-        )
+        return latency_fact(gates_at(pairs, plan_of(policy)))
     except Refused:
         return "inconclusive"
 
