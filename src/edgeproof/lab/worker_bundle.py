@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from edgeproof.contract.comparison import GuardAnalysis
+from edgeproof.contract.comparison import GuardAnalysis, Reason
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.guard import read_guard_analysis
+from edgeproof.contract.point_policy import PointJudgement, UnsignedDecision
 from edgeproof.contract.worker import WorkerCompleted
 from edgeproof.lab.guard.normalise import normalised
 from edgeproof.lab.guard.verdict import not_evaluated
@@ -53,14 +54,14 @@ class Sender:
 
 
 def worker_bundle(response: WorkerCompleted, at: str, sender: Sender) -> dict[str, Any]:
-    """The result of the job; the ``runtime_result`` is one that holds to its schema.
+    """The result of the job (``contract.bundle.ResponseBundle``), of a ``runtime_result`` that holds.
 
     ``guard_analysis`` is the worker's as it came; absent when absent, and ``skipped`` where it breaks its
     schema: an optional guard that failed fails nothing else.
     """
     result, told = response.runtime_result, response.guard_analysis
     guard, shown_guard = _guard(told)
-    decision = _decision(is_dry_run(result), guard, sender)
+    decision = _plain(_decision(is_dry_run(result), guard, sender))
     names = named(result)
     axes = {axis: result[axis] for axis in ("batch", "height", "width")}
     extra = result.get("extra") or {}
@@ -68,6 +69,7 @@ def worker_bundle(response: WorkerCompleted, at: str, sender: Sender) -> dict[st
     paths = {"base_path": None, "new_path": path}
     words = decision["reason"]
     bundle: dict[str, Any] = {
+        "basis": "unsigned",
         "summary": {
             "response_type": "analyze_worker_result",
             "overall": None,
@@ -80,9 +82,9 @@ def worker_bundle(response: WorkerCompleted, at: str, sender: Sender) -> dict[st
         "comparison": {
             "result": {"runtime_result": result, "baseline_runtime_result": None},
             "judgement": {
-                "overall": None,
-                "comparison_mode": None,
-                "precision_pair": None,
+                **dict.fromkeys(PointJudgement.__struct_fields__),
+                "run_config_mismatch_fields": [],
+                "accuracy_present": False,
                 "summary": words,
                 "notes": [_DRY_RUN] if is_dry_run(result) else [],
             },
@@ -131,31 +133,37 @@ def _guard(told: dict[str, Any] | None) -> tuple[GuardAnalysis | None, dict[str,
         return normalised(read_guard_analysis(told)), told
     except Refused as error:
         skipped = not_evaluated(error.detail)
-        return skipped, msgspec.to_builtins(skipped, builtin_types=())
+        return skipped, _plain(skipped)
 
 
-def _decision(dry_run: bool, guard: GuardAnalysis | None, sender: Sender) -> dict[str, Any]:
+def _decision(dry_run: bool, guard: GuardAnalysis | None, sender: Sender) -> UnsignedDecision:
     effect = _DRY_RUN if dry_run else _EFFECT
-    reasons = [_reason(RULE, effect, {"overall": "absent"}, [])]
+    reasons = [
+        _reason(RULE, effect, {"execution": "dry_run" if dry_run else "real", "overall": "absent"}, ())
+    ]
     action = _ACTION
     if guard is not None and (rule := _GUARD_RULES.get(guard.status)) is not None:
         id_, said, first = rule
-        reasons.append(_reason(id_, said, {"guard": guard.status}, [guard_words(guard)]))
+        reasons.append(_reason(id_, said, {"guard": guard.status}, (guard_words(guard),)))
         action = f"{first} {_ACTION}"
-    return {
-        "decision": "unknown",
-        "reason": " ".join(one["effect"] for one in reasons),
-        "lab_overall": None,
-        "guard_status": guard.status if guard else None,
-        "guard_verdict": guard.guard_verdict if guard else None,
-        "recommended_action": action,
-        "policy_version": sender.policy_version,
-        "policy_digest": sender.policy_digest,
-        "triggered_rules": [one["rule"] for one in reasons],
-        "reasons": reasons,
-        "basis": "unsigned",
-    }
+    return UnsignedDecision(
+        decision="unknown",
+        reason=" ".join(one.effect for one in reasons),
+        lab_overall=None,
+        guard_status=guard.status if guard else None,
+        guard_verdict=guard.guard_verdict if guard else None,
+        recommended_action=action,
+        policy_version=sender.policy_version,
+        policy_digest=sender.policy_digest,
+        triggered_rules=tuple(one.rule for one in reasons),
+        reasons=tuple(reasons),
+    )
 
 
-def _reason(rule: str, effect: str, facts: dict[str, str], details: list[str]) -> dict[str, Any]:
-    return {"rule": rule, "decision": "unknown", "effect": effect, "facts": facts, "details": details}
+def _reason(rule: str, effect: str, facts: dict[str, str], details: tuple[str, ...]) -> Reason:
+    return Reason(rule=rule, decision="unknown", effect=effect, facts=facts, details=details)
+
+
+def _plain(value: Any) -> Any:
+    """As it will be read back: lists, not tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))

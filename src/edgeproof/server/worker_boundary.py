@@ -24,6 +24,7 @@ from edgeproof.server.events import append_event, demand_visible
 from edgeproof.server.job_endings import end_job
 from edgeproof.server.job_facts import policy_of
 from edgeproof.server.job_starts import start_job, told_job
+from edgeproof.server.measured_results import keep_answered
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 
@@ -97,6 +98,7 @@ async def _end(
         return WorkerReceipt(
             job_id=job["job_id"], status="failed", updated_at=outcome.updated_at, error=outcome.error
         )
+    await keep_answered(connection, job["job_id"], outcome.result)
     await end_job(connection, running, "completed", result=outcome.result, reported_at=outcome.updated_at)
     return WorkerReceipt(
         job_id=job["job_id"],

@@ -146,6 +146,15 @@ async def test_the_road_of_a_dry_run(
     code, out, err = await edgeproof("jobs", "watch", job.job_id, "--server", url, EDGEPROOF_TOKEN=token)
     assert code == (3 if status == "completed" else 1), (out, err)
     assert ("unsigned" if status == "completed" else "runtime_worker_dry_run_failed") in out
+    folder = tmp_path / "report"
+    code, out, err = await edgeproof(
+        "report", job.job_id, "--out", str(folder), "--server", url, EDGEPROOF_TOKEN=token
+    )
+    assert code == 0, err
+    page = (folder / "report.md").read_text()
+    assert (
+        "unsigned evidence" if status == "completed" else "runtime_worker_dry_run_failed"
+    ) in page.replace("\\", "")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,13 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
+from edgeproof.contract.bundle import ResponseBundle
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.point_policy import PointJudgement, UnsignedDecision
 from edgeproof.lab.worker_bundle import Sender
 from edgeproof.lab.worker_response import Completed, Failed, applied, read_response
 
@@ -212,6 +216,19 @@ def test_the_decision_is_unknown_and_unsigned(fixture_file: Read, name: str) -> 
     assert (decision["decision"], decision["basis"]) == ("unknown", "unsigned")
     assert decision["triggered_rules"] == ["worker_uncompared_unknown"]
     assert (decision["policy_version"], decision["policy_digest"]) == ("gate-v1", "e" * 64)
+
+
+@pytest.mark.parametrize("name", COMPLETED)
+def test_the_bundle_is_that_of_a_comparison_with_nothing_compared(fixture_file: Read, name: str) -> None:
+    told = fixture_file(name)
+    told.pop("guard_analysis", None)
+    bundle = completed(told).result
+    read = msgspec.convert(bundle, ResponseBundle, strict=True)
+    assert set(ResponseBundle.__struct_fields__) - {"guard_analysis"} <= set(bundle)
+    assert (read.basis, read.summary.overall, read.guard_analysis) == ("unsigned", None, UNSET)
+    assert set(read.comparison.judgement) == set(PointJudgement.__struct_fields__)
+    assert msgspec.convert(bundle["deployment_decision"], UnsignedDecision, strict=True)
+    assert bundle["timestamps"] == {"base": None, "new": told["runtime_result"]["timestamp"]}
 
 
 # --- the guard -----------------------------------------------------------------------------------

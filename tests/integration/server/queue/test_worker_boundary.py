@@ -11,6 +11,7 @@ import pytest
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
+from edgeproof.contract.stored_results import ResultFilter
 from edgeproof.contract.worker import AnalyzeBody
 from edgeproof.lab.forge_handover import asked_by
 from edgeproof.server.advance import sweep
@@ -21,6 +22,7 @@ from edgeproof.server.documents import load_document
 from edgeproof.server.external_workers import create_worker, list_workers, revoke_worker
 from edgeproof.server.jobs import list_jobs
 from edgeproof.server.principals import authenticate, create_principal
+from edgeproof.server.results import list_results
 from edgeproof.server.worker_boundary import read_worker_request, respond
 from edgeproof.testing.external_worker import completed_answer, failed_answer
 
@@ -91,6 +93,14 @@ async def test_one_transaction_takes_the_job_to_its_end(yard: Any, worker: Princ
         ("status", "queued"), ("status", "running"), ("artifact", None), ("status", "completed"),
     ]  # fmt: skip
     assert len({one["xmin"] for one in stamps[1:]}) == 1
+
+
+async def test_an_answered_result_is_listed_as_unsigned(yard: Any, worker: Principal) -> None:
+    job_id = await external_job(yard)
+    told = await read_worker_request(yard.plane, worker, job_id)
+    await respond(yard.plane, worker, job_id, completed_answer(told))
+    (kept,) = (await list_results(yard.plane, yard.user, ResultFilter(job=job_id))).results
+    assert (kept.basis, kept.source, kept.role, kept.mean_ms) == ("unsigned", "worker", "candidate", 6.42)
 
 
 async def test_an_answer_whose_result_breaks_its_schema_is_committed_as_a_failure(
