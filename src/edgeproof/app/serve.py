@@ -28,6 +28,7 @@ from edgeproof.cli.use_cases import LogFormat
 from edgeproof.contract.base import Wire
 from edgeproof.http.application import create_app
 from edgeproof.server.control_plane import Settings, open_control_plane
+from edgeproof.server.housekeeping import run_housekeeping
 from edgeproof.server.meters import watch_loop
 from edgeproof.server.reap import run_reaper
 
@@ -109,6 +110,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     serving = asyncio.create_task(server.serve())
     reaping = asyncio.create_task(run_reaper(plane))
     watching = asyncio.create_task(watch_loop(plane.meters, plane.stopping))
+    tidying = asyncio.create_task(run_housekeeping(plane))
     stopping = asyncio.create_task(stop.wait())
     await _listening(config.host, config.port, serving)
     public = plane.keys.signing.public
@@ -121,7 +123,8 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     await app.drained(DRAIN_SECONDS)
     server.stop()
     reaping.cancel()
-    await asyncio.gather(reaping, watching, return_exceptions=True)
+    tidying.cancel()
+    await asyncio.gather(reaping, tidying, watching, return_exceptions=True)
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await plane.close()

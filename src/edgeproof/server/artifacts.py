@@ -238,13 +238,30 @@ async def expire_artifacts(plane: ControlPlane) -> int:
     """Delete what no job refers to and whose time is up, and what killed uploads left; how many artifacts."""
     await plane.artifacts.sweep(plane.settings.artifact_ttl_seconds)
     expired = 0
-    for row in await plane.database.pool.fetch(_EXPIRED):
-        async with plane.database.transaction() as connection:
-            gone = await connection.fetchval(_EXPIRE, row["digest"])
-        if gone is not None:
-            expired += 1
-            await _delete_unless_back(plane, gone)
+    while rows := await plane.database.pool.fetch(_EXPIRED):
+        before = expired
+        for row in rows:
+            async with plane.database.transaction() as connection:
+                gone = await connection.fetchval(_EXPIRE, row["digest"])
+            if gone is not None:
+                expired += 1
+                await forget_orphan(plane, gone)
+        if expired == before:
+            break
     return expired
+
+
+async def forget_orphan(plane: ControlPlane, digest: str) -> bool:
+    """Delete bytes if no row names them, and not while an upload of the same is about to; whether it did.
+
+    A row's deletion must be durable before: a crash may leave bytes without a row, never the reverse.
+    """
+    async with plane.database.transaction() as connection:
+        await lock(connection, _lock_name(digest))
+        if await connection.fetchval("SELECT 1 FROM artifacts WHERE digest = $1", digest) is not None:
+            return False
+        await plane.artifacts.delete(digest)
+    return True
 
 
 def named_digests(config: StageConfig) -> frozenset[str]:
@@ -278,14 +295,6 @@ async def _demand_room(plane: ControlPlane, connection: Connection, principal: P
             "quota_exceeded",
             f"{taken} bytes of yours are named by no job yet, {quota} are allowed; they expire by themselves",
         )
-
-
-async def _delete_unless_back(plane: ControlPlane, digest: str) -> None:
-    # After the row's deletion is durable: a crash may leave bytes without a row, never the reverse.
-    async with plane.database.transaction() as connection:
-        await lock(connection, _lock_name(digest))
-        if await connection.fetchval("SELECT 1 FROM artifacts WHERE digest = $1", digest) is None:
-            await plane.artifacts.delete(digest)
 
 
 async def _keep(plane: ControlPlane, connection: Connection, received: Received) -> None:

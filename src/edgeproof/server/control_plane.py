@@ -41,6 +41,8 @@ class Settings:
     default_limits: RunLimits = DEFAULT_LIMITS
     max_artifact_bytes: int = 2 << 30
     artifact_ttl_seconds: float = 86_400
+    events_kept_seconds: float = 30 * 86_400
+    idempotency_kept_seconds: float = 7 * 86_400
     upload_quota_bytes: int = 64 << 30
     metrics_open: bool = False
     dev: bool = False

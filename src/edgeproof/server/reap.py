@@ -17,13 +17,11 @@ from edgeproof.contract.jobs import JobError
 from edgeproof.contract.log_ids import about
 from edgeproof.server import queue_sql
 from edgeproof.server.advance import sweep
-from edgeproof.server.artifacts import expire_artifacts
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.run_endings import lease_ended
 
 _logger = logging.getLogger(__name__)
 _BATCH: Final = 1000
-_EXPIRE_ARTIFACTS_SECONDS: Final = 600.0
 
 
 @dataclass(slots=True)
@@ -59,14 +57,9 @@ async def run_reaper(plane: ControlPlane) -> None:
     Whatever goes wrong is logged and tried again: without this loop no lost runner's work would be done.
     """
     patience = Patience(timedelta(seconds=plane.settings.longest_lease()))
-    clock = asyncio.get_running_loop()
-    expire_at = clock.time()
     while not plane.stopping.is_set():
         await _try("reap", reap(plane, patience))
         await _try("sweep", sweep(plane))
-        if clock.time() >= expire_at:
-            expire_at = clock.time() + _EXPIRE_ARTIFACTS_SECONDS
-            await _try("expire artifacts", expire_artifacts(plane))
         try:
             await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)
         except TimeoutError:

@@ -206,6 +206,7 @@ Table(
     _now("at"),
     Column("data", JSONB, nullable=False),
     PrimaryKeyConstraint("job_id", "seq"),
+    Index("job_events_at_idx", "at", postgresql_using="brin"),
     _one_of("type", "status", "progress", "log", "artifact", "metadata"),
 )
 
@@ -228,6 +229,7 @@ Table(
     _text("job_id", ForeignKey("jobs.job_id")),
     _now("created_at"),
     PrimaryKeyConstraint("owner_id", "key"),
+    Index("idempotency_created_at_idx", "created_at", postgresql_using="brin"),
 )
 
 # --- results ------------------------------------------------------------------------------------
@@ -445,4 +447,13 @@ Table(
     Column("wall_seconds", Double),
     PrimaryKeyConstraint("run_id", "row_key"),
     _one_of("basis", "measured", "estimated", "simulated"),
+)
+
+# --- tidying up ---------------------------------------------------------------------------------
+
+Table(
+    "chores",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("began_at", _TIME, nullable=False),
 )
