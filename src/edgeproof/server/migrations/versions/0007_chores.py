@@ -9,8 +9,8 @@ from typing import Final
 
 from alembic import op
 
-revision: Final = "0006"
-down_revision: Final = "0005"
+revision: Final = "0007"
+down_revision: Final = "0006"
 
 _STATEMENTS: Final = """
 CREATE TABLE chores (
