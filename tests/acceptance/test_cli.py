@@ -142,7 +142,7 @@ def test_everything_that_prints_data_prints_json(system: Up, models: TinyModels)
     here = ("--data-dir", str(system.data_dir), "--json")
     system.child("runner")
     assert printed(edgeproof("runner", "enrol", *here))["token"]
-    assert printed(edgeproof("runner", "list", *here))["runners"]
+    assert printed(edgeproof("fleet", "list", *here))["runners"]
     assert "jobs" in printed(edgeproof("jobs", "list", *here))
     report = printed(edgeproof("doctor", *here))
     assert report["isolation"] in ("none", "rlimit", "namespaces")

@@ -87,7 +87,7 @@ def test_a_device_behind_a_proxy_joins_works_and_drains(
         job = demand_done_once(client, job_id)
         assert {run.attempt for run in job.runs} == {1}
         assert device.wait(STOP_SECONDS) == 0
-    (listed,) = printed(edgeproof("runner", "list", "--json", **near))["runners"]
+    (listed,) = printed(edgeproof("fleet", "list", "--json", **near))["runners"]
     assert listed["capabilities"]["labels"] == {"site": "lab"}
     assert set(behind.asked) == {f"CONNECT {HOST}:{port}"}
 

@@ -39,7 +39,7 @@ def test_it_serves_https_and_the_local_runner_works(system: Up, certificate: tup
         httpx.get(system.ready.url.replace("https", "http") + "/health", trust_env=False)
 
     def runners() -> list[object]:
-        listed = edgeproof("runner", "list", "--json", "--data-dir", str(system.data_dir))
+        listed = edgeproof("fleet", "list", "--json", "--data-dir", str(system.data_dir))
         assert listed.returncode == 0, listed.stderr
         found: list[object] = printed(listed)["runners"]
         return found

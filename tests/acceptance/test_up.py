@@ -194,7 +194,7 @@ async def _has_asked(admin: ControlPlaneClient, runner_id: str) -> None:
 
 
 def _runners(system: Up) -> list[str]:
-    result = edgeproof("runner", "list", "--json", "--data-dir", str(system.data_dir))
+    result = edgeproof("fleet", "list", "--json", "--data-dir", str(system.data_dir))
     assert result.returncode == 0, result.stderr
     return [one["runner_id"] for one in json.loads(result.stdout)["runners"]]
 

@@ -24,13 +24,16 @@ from edgeproof.app.artifact_place import artifact_place
 from edgeproof.app.child_process import allow_many_files, die_with_parent
 from edgeproof.app.credentials import ensure_credentials, write_enrolment_token
 from edgeproof.app.log_output import configure_logging
+from edgeproof.app.static_keys import read_static_keys
 from edgeproof.cli.use_cases import LogFormat
 from edgeproof.contract.base import Wire
 from edgeproof.http.application import create_app
+from edgeproof.server.audit_seal import run_sealer
 from edgeproof.server.control_plane import Settings, open_control_plane
 from edgeproof.server.housekeeping import run_housekeeping
 from edgeproof.server.meters import watch_loop
 from edgeproof.server.reap import run_reaper
+from edgeproof.server.runner_keys import keep_static_keys
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class ServeConfig(Wire, frozen=True, kw_only=True):
     log_format: LogFormat = "text"
     metrics_open: bool = False
     dev: bool = False
+    runner_keys: str | None = None
 
 
 class Ready(Wire, frozen=True, kw_only=True):
@@ -75,6 +79,7 @@ class Ready(Wire, frozen=True, kw_only=True):
 
 async def serve(config: ServeConfig, dsn: str) -> None:
     data_dir = Path(config.data_dir)
+    static_keys = read_static_keys(Path(config.runner_keys) if config.runner_keys else None)
     settings = Settings(
         public_url=config.public_url,
         lease_seconds=config.lease_seconds,
@@ -89,6 +94,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await keep_static_keys(plane.database, static_keys)
     credentials = await ensure_credentials(plane, data_dir, config.tls_cert)
     await write_enrolment_token(plane, data_dir, credentials.admin_token)
     app = InFlight(create_app(plane))
@@ -109,6 +115,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     )
     serving = asyncio.create_task(server.serve())
     reaping = asyncio.create_task(run_reaper(plane))
+    sealing = asyncio.create_task(run_sealer(plane))
     watching = asyncio.create_task(watch_loop(plane.meters, plane.stopping))
     tidying = asyncio.create_task(run_housekeeping(plane))
     stopping = asyncio.create_task(stop.wait())
@@ -123,8 +130,9 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     await app.drained(DRAIN_SECONDS)
     server.stop()
     reaping.cancel()
+    sealing.cancel()
     tidying.cancel()
-    await asyncio.gather(reaping, tidying, watching, return_exceptions=True)
+    await asyncio.gather(reaping, sealing, tidying, watching, return_exceptions=True)
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await plane.close()

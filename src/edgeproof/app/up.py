@@ -27,6 +27,7 @@ from edgeproof.app.database import GroundDatabase, ground_database
 from edgeproof.app.log_output import configure_logging
 from edgeproof.app.preconditions import demand_safe_bind, free_port, sole_use
 from edgeproof.app.serve import DATABASE_VARIABLE, Ready, ServeConfig
+from edgeproof.app.static_keys import read_static_keys
 from edgeproof.cli.use_cases import UpOptions
 from edgeproof.contract.errors import EdgeproofError, Unavailable
 
@@ -68,6 +69,7 @@ async def _run_up(options: UpOptions) -> None:
 async def up(options: UpOptions, stop: asyncio.Event, announce: Announce) -> None:
     """Runs until ``stop`` is set, also while it still starts."""
     demand_safe_bind(options)
+    read_static_keys(options.runner_keys)  # a file that cannot be read is an error before anything starts
     data_dir = options.data_dir.resolve()
     with sole_use(data_dir):
         artifact_place(data_dir)  # before anything is started: is it a place at all?
@@ -259,4 +261,5 @@ def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         log_format=options.log_format,
         metrics_open=options.metrics_open,
         dev=options.dev,
+        runner_keys=str(options.runner_keys.resolve()) if options.runner_keys else None,
     )

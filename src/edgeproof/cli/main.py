@@ -15,10 +15,12 @@ from edgeproof.contract.errors import EdgeproofError, Problem
 # name -> (module, attribute, one line for the overview)
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "analyze": ("analyze", "analyze", "Prove a model on a device: build, measure, judge, sign."),
+    "audit": ("audit", "audit", "Who did what, and whether the log of it still holds."),
     "bench": ("bench", "bench", "Measure Edgeproof itself on this machine, against its goals."),
     "compare": ("compare", "compare", "Compare two results that nobody signed."),
     "demo": ("demo", "demo", "Run the whole system on the example models, then stop it."),
     "doctor": ("doctor", "doctor", "What this machine can build and run, and what is missing."),
+    "fleet": ("fleet", "fleet", "The runners of a control plane, and their keys."),
     "jobs": ("jobs", "jobs", "List, show, watch and cancel jobs."),
     "policy": ("policy", "policy", "List, show, add and check decision policies."),
     "report": ("report", "report", "Write the report of ended jobs again, from their evidence."),

@@ -21,6 +21,8 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--tls-key", type=_FILE, help="Its private key, PEM.")
 @click.option("--behind-tls-proxy", is_flag=True, help="A proxy in front of it ends TLS.")
 @click.option("--no-runner", is_flag=True, help="Do not start a runner on this machine.")
+@click.option("--runner-keys", type=_FILE, envvar="EDGEPROOF_RUNNER_KEYS",
+              help="Runner keys to allow, one a line; read at each start.")  # fmt: skip
 @click.option("--lease-seconds", default=90.0, show_default=True, type=click.FloatRange(1))
 @click.option("--heartbeat-seconds", default=30.0, show_default=True, type=click.FloatRange(0.2))
 @log_format_option
@@ -39,6 +41,7 @@ def up(
     tls_key: Path | None,
     behind_tls_proxy: bool,
     no_runner: bool,
+    runner_keys: Path | None,
     lease_seconds: float,
     heartbeat_seconds: float,
     log_format: LogFormat,
@@ -61,6 +64,7 @@ def up(
             tls_key=tls_key,
             behind_tls_proxy=behind_tls_proxy,
             runners=0 if no_runner else 1,
+            runner_keys=runner_keys,
             lease_seconds=lease_seconds,
             heartbeat_seconds=heartbeat_seconds,
             log_format=log_format,

@@ -16,7 +16,8 @@ LogFormat = Literal["text", "json"]
 
 @dataclass(frozen=True, kw_only=True)
 class UpOptions:
-    """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1.
+    """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1. ``runner_keys``
+    is a file of runner keys, the static allowlist.
 
     With ``parent_pid`` it ends when that process does.
     """
@@ -31,6 +32,7 @@ class UpOptions:
     runners: int = 1
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
+    runner_keys: Path | None = None
     log_format: LogFormat = "text"
     metrics_open: bool = False
     dev: bool = False

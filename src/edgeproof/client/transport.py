@@ -18,9 +18,20 @@ import msgspec
 from edgeproof.client import event_stream, registration, transfer
 from edgeproof.client.address import ServerAddress
 from edgeproof.client.exchange import HEALTH, JSON, Exchange, RetryPolicy, decoded
+from edgeproof.contract.audit import AuditList, AuditPage
 from edgeproof.contract.base import Wire
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.fleet import (
+    AddKeyRequest,
+    RemovedKey,
+    RemoveKeyRequest,
+    RotatedKey,
+    RotateKeyRequest,
+    RunnerDetail,
+    RunnerKeyList,
+    RunnerKeyView,
+)
 from edgeproof.contract.ids import digest_of_uri, is_id
 from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobStatus, JobView
 from edgeproof.contract.policies import PolicyList, PolicyView
@@ -238,6 +249,42 @@ class ControlPlaneClient:
         request = EnrolmentTokenRequest(uses=uses, ttl_seconds=ttl_seconds)
         answer = await self._post("/api/enrolment-tokens", request, EnrolmentTokenResponse, idempotent=False)
         return answer.token
+
+    async def runner(self, runner_id: str) -> RunnerDetail:
+        """For admins."""
+        return await self._get(f"/api/runners/{_segment(runner_id)}", RunnerDetail)
+
+    async def runner_keys(self) -> RunnerKeyList:
+        """For admins, as the next three."""
+        return await self._get("/api/runners/keys", RunnerKeyList)
+
+    async def add_runner_key(self, public_key: str) -> RunnerKeyView:
+        request = AddKeyRequest(public_key=public_key)
+        return await self._post("/api/runners/keys", request, RunnerKeyView, idempotent=True)
+
+    async def remove_runner_key(self, request: RemoveKeyRequest) -> RemovedKey:
+        return await self._post("/api/runners/keys/remove", request, RemovedKey, idempotent=True)
+
+    async def rotate_runner_key(self, request: RotateKeyRequest) -> RotatedKey:
+        return await self._post("/api/runners/keys/rotate", request, RotatedKey, idempotent=False)
+
+    async def audit(
+        self,
+        *,
+        before: int | None = None,
+        subject: str | None = None,
+        actor: str | None = None,
+        limit: int | None = None,
+    ) -> AuditList:
+        """For admins: entries, newest first."""
+        asked = {"before": before, "subject": subject, "actor": actor, "limit": limit}
+        return await self._get(
+            "/api/audit", AuditList, {name: str(value) for name, value in asked.items() if value is not None}
+        )
+
+    async def audit_seals(self, *, after: int = 0) -> AuditPage:
+        """For admins: one page of the sealed log behind seal ``after``."""
+        return await self._get("/api/audit/seals", AuditPage, {"after": str(after)})
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
         """A lease, or None when there was no work in ``wait_seconds``."""

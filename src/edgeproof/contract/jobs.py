@@ -60,8 +60,23 @@ class RunView(Wire, frozen=True, kw_only=True):
     waiting_for: tuple[str, ...] = ()
 
 
+class Withdrawal(Wire, frozen=True, kw_only=True):
+    """A decision that counts no more: it rests on evidence received from ``runner_key`` (base64) since it was
+    compromised. ``signed_decision`` is what was signed, and stays in the evidence."""
+
+    at: UtcTime
+    by: str
+    reason: str
+    runner_key: str
+    compromised_since: UtcTime
+    signed_decision: str | None
+
+
 class JobView(Wire, frozen=True, kw_only=True):
-    """``GET /api/jobs/{id}``; field names as seed 000, then ours."""
+    """``GET /api/jobs/{id}``; field names as seed 000, then ours.
+
+    Once ``withdrawn``, the decision in ``result`` reads ``review_required``, whatever was signed.
+    """
 
     job_id: str
     status: JobStatus
@@ -73,6 +88,7 @@ class JobView(Wire, frozen=True, kw_only=True):
     links: dict[str, str]
     next_actions: tuple[str, ...]
     cancel_requested_at: UtcTime | None = None
+    withdrawn: Withdrawal | None = None
     runs: tuple[RunView, ...] = ()
 
 

@@ -12,9 +12,19 @@ from typing import Any, Final
 
 import msgspec
 
+from edgeproof.contract.audit import AuditList, AuditPage
 from edgeproof.contract.bundle import ResponseBundle
 from edgeproof.contract.envelope import Envelope
 from edgeproof.contract.errors import Problem
+from edgeproof.contract.fleet import (
+    AddKeyRequest,
+    RemovedKey,
+    RemoveKeyRequest,
+    RotatedKey,
+    RotateKeyRequest,
+    RunnerDetail,
+    RunnerKeyList,
+)
 from edgeproof.contract.guard import DetectionOutput, Diagnosis, FrameSequence, LegacyGuardAnalysis
 from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobView
 from edgeproof.contract.plain_results import PlainResult
@@ -83,6 +93,9 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # runners
     RegisterRequest, RegisterResponse, ClaimRequest, ClaimedRun, HeartbeatRequest, HeartbeatResponse,
     SubmitResponse, FailRequest, FailResponse, RunnerList, EnrolmentTokenRequest, EnrolmentTokenResponse,
+    # operators
+    RunnerDetail, RunnerKeyList, AddKeyRequest, RemoveKeyRequest, RemovedKey, RotateKeyRequest, RotatedKey,
+    AuditList, AuditPage,
 )  # fmt: skip
 
 

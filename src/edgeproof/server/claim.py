@@ -175,6 +175,7 @@ async def _claim_now(
                 plane.settings.stage_lease_seconds,
                 [lease.digest for lease in leases],
                 passed_over,
+                principal.public_key,
             )
             if not rows:
                 break

@@ -30,6 +30,7 @@ from edgeproof.lab.dossier import assemble
 from edgeproof.lab.judge import judge
 from edgeproof.lab.worker_request import options_of
 from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
+from edgeproof.server.audit import CONTROL_PLANE, record
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.documents import load_document
@@ -38,6 +39,7 @@ from edgeproof.server.job_endings import LOCK_JOB, end_job
 from edgeproof.server.measured_results import keep_measured
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
+from edgeproof.server.withdraw import withdraw_decision
 
 _logger = logging.getLogger(__name__)
 STAGE: Final = "lab_validation"
@@ -80,8 +82,13 @@ async def decide(plane: ControlPlane, job_id: str) -> None:
         digest = await keep_bytes(plane, connection, made.envelope)
         await refer_to_artifact(connection, job_id, digest, "decision")
         await append_event(connection, job_id, "artifact", {"role": "decision", "digest": digest})
+        decided = made.bundle["deployment_decision"]["decision"]
+        await record(
+            connection, CONTROL_PLANE, "decision.signed", job_id, {"digest": digest, "decision": decided}
+        )
         await end_job(connection, job, "completed", result=made.bundle)
         await keep_measured(connection, job_id, made.bundle)
+        await withdraw_decision(connection, job_id)
 
 
 async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Made | JobError:

@@ -32,13 +32,13 @@ from edgeproof.server.run_metrics import store_metrics
 
 _logger = logging.getLogger(__name__)
 _UNKNOWN_CODE: Final = "stage_crashed"
-_ALLOWED: Final = "SELECT 1 FROM runner_keys WHERE public_key = $1 AND removed_at IS NULL"
+_ALLOWED: Final = "SELECT 1 FROM good_keys WHERE public_key = $1"
 _HOLDER: Final = """
-SELECT held.runner_id, runners.public_key
+SELECT held.runner_id, coalesce(held.runner_key, runners.public_key) AS public_key
 FROM (
-    SELECT run_id, runner_id, attempt, lease_digest FROM run_queue WHERE run_id = $1
+    SELECT run_id, runner_id, runner_key, attempt, lease_digest FROM run_queue WHERE run_id = $1
     UNION ALL
-    SELECT run_id, runner_id, attempt, lease_digest FROM run_outcomes WHERE run_id = $1
+    SELECT run_id, runner_id, runner_key, attempt, lease_digest FROM run_outcomes WHERE run_id = $1
 ) held
 JOIN runs USING (run_id) JOIN jobs USING (job_id) JOIN runners USING (runner_id)
 WHERE attempt = $2 AND lease_digest = $3 AND (owner_id = $4 OR $5)

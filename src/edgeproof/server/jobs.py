@@ -19,6 +19,7 @@ from edgeproof.contract.jobs import (
     Progress,
     RunState,
     RunView,
+    Withdrawal,
 )
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
@@ -29,12 +30,13 @@ from edgeproof.server.cursors import read_cursor
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
+from edgeproof.server.withdraw import WITHDRAWAL, reviewed_again
 
 # No text but our own goes into these: S608 means statements made of what somebody sent.
 _COLUMNS: Final = f"""
 j.seq, j.job_id, j.status, j.created_at, j.updated_at, j.reported_at, j.input_summary, j.error,
 j.cancel_requested_at,
-{queue_sql.RUNS_AS_SHOWN} AS runs
+{queue_sql.RUNS_AS_SHOWN} AS runs, {WITHDRAWAL} AS withdrawn
 """
 _JOB: Final = f"""
 SELECT {_COLUMNS}, j.result FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
@@ -71,9 +73,7 @@ def _page(*wanted: str) -> str:
 
 _LAST: Final = 2**63 - 1
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
-_RUNNERS: Final = """
-SELECT runner_id, capabilities FROM runners JOIN runner_keys USING (public_key) WHERE removed_at IS NULL
-"""
+_RUNNERS: Final = "SELECT runner_id, capabilities FROM good_runners"
 _NOTHING: Final = Capabilities(device_class="none", cpu_count=0, memory_bytes=0, isolation="none")
 
 
@@ -118,6 +118,8 @@ async def job_document(plane: ControlPlane, principal: Principal, job_id: str) -
     told = msgspec.structs.asdict(view)
     if row["result_text"] is not None:
         told["result"] = msgspec.Raw(row["result_text"].encode())
+        if view.withdrawn is not None:
+            told["result"] = reviewed_again(msgspec.json.decode(row["result_text"]), view.withdrawn)
     return msgspec.json.encode(told)
 
 
@@ -156,17 +158,20 @@ async def _views(plane: ControlPlane, rows: Sequence[Row]) -> tuple[JobView, ...
 
 def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, ...]]) -> JobView:
     job_id, status, cancelled_at = row["job_id"], row["status"], row["cancel_requested_at"]
+    withdrawal = msgspec.convert(row["withdrawn"], Withdrawal | None)
+    result = row["result"] if withdrawal is None else reviewed_again(row["result"], withdrawal)
     return JobView(
         job_id=job_id,
         status=status,
         created_at=utc_text(row["created_at"]),
         updated_at=row["reported_at"] or utc_text(row["updated_at"]),
         input_summary=row["input_summary"],
-        result=row["result"],
+        result=result,
         error=None if row["error"] is None else msgspec.convert(row["error"], JobError),
         links=_links(job_id, status),
         next_actions=NEXT_ACTIONS[status],
         cancel_requested_at=None if cancelled_at is None else utc_text(cancelled_at),
+        withdrawn=withdrawal,
         runs=tuple(
             RunView(
                 run_id=run.run_id,

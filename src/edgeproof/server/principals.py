@@ -15,7 +15,7 @@ SELECT principal_id, kind FROM principals WHERE token_digest = $1 AND revoked_at
 """
 _CHECK_RUNNER = """
 SELECT extract(epoch FROM clock_timestamp()) < $2::bigint AS fresh,
-       EXISTS (SELECT FROM runner_keys WHERE public_key = $1 AND removed_at IS NULL) AS allowed
+       EXISTS (SELECT FROM good_keys WHERE public_key = $1) AS allowed
 """
 
 

@@ -21,7 +21,7 @@ VALUES ($1, $5, $8, $9, $10)
 _CLAIM: Final = """
 WITH best AS MATERIALIZED (
     SELECT head.class_id, head.named, c.stage = 'runtime' AS measures
-    FROM runners JOIN runner_keys USING (public_key)
+    FROM runners
     JOIN runner_classes rc USING (runner_id) JOIN requirement_classes c USING (class_id)
     CROSS JOIN LATERAL (
         (SELECT class_id, false AS named, priority, queued_at, run_id FROM run_queue
@@ -32,7 +32,7 @@ WITH best AS MATERIALIZED (
          WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id = $1
          ORDER BY priority, queued_at, run_id LIMIT 1)
     ) head
-    WHERE runner_id = $1 AND standing = 'active' AND removed_at IS NULL
+    WHERE runner_id = $1 AND standing = 'active' AND EXISTS (SELECT FROM good_keys WHERE public_key = $6)
       AND CASE WHEN head.named THEN -head.class_id ELSE head.class_id END <> ALL($5::integer[])
       AND NOT (c.stage = 'runtime' AND (SELECT EXISTS (
           SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
@@ -61,10 +61,13 @@ WITH best AS MATERIALIZED (
         state = 'CLAIMED', attempt = q.attempt + 1, runner_id = $1, lease_digest = ($4::text[])[p.place],
         claimed_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + make_interval(secs => {lease}),
-        started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
+        runner_key = $6, started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
     FROM placed p JOIN runs r USING (run_id) JOIN wanting j USING (job_id), best
     WHERE q.run_id = p.run_id AND NOT (best.measures AND p.place > 1)
     RETURNING q.run_id, q.attempt, q.claimed_at, q.lease_expires_at, p.place, best.class_id AS its_class
+), told AS (
+    INSERT INTO audit_log (actor, act, subject, data)
+    SELECT $1, 'lease.granted', run_id, jsonb_build_object('attempt', attempt, 'key', $6::text) FROM leased
 )
 SELECT best.class_id, best.named, l.run_id, l.place, l.attempt, l.claimed_at, l.lease_expires_at,
     $1::text AS runner_id, r.job_id, r.stage, r.role, r.config, r.limits,
@@ -83,7 +86,7 @@ def claim_statement(count: int) -> str:
     """Leases on up to ``count`` runs of the class whose head is the oldest, in one statement.
 
     Parameters: runner, a lease's seconds, the seconds by stage, digests of fresh lease tokens, classes to
-    pass over (negative: their runs that name this runner). One row for each lease; one row without a
+    pass over (negative: their runs that name this runner), the runner's key, which must be good still. One row for each lease; one row without a
     ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on runs of
     jobs that are ``unwanted`` are to be ended by the caller.
 
@@ -190,9 +193,20 @@ SELECT clock_timestamp() AS now, count(*) AS leased,
 FROM run_queue WHERE state = 'CLAIMED'
 """
 
+LOCK_UNLISTED: Final = """
+SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
+    r.job_id, r.stage, r.role
+FROM run_queue q JOIN runs r USING (run_id)
+WHERE q.state = 'CLAIMED' AND q.runner_key IS NOT NULL
+    AND NOT EXISTS (SELECT FROM good_keys WHERE public_key = q.runner_key)
+LIMIT 1
+FOR UPDATE OF q SKIP LOCKED
+"""
+
 REQUEUE: Final = """
 UPDATE run_queue SET state = 'PENDING', runner_id = NULL, lease_digest = NULL, lease_expires_at = NULL,
-    claimed_at = NULL, started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
+    runner_key = NULL, claimed_at = NULL, started_at = NULL, progress = NULL, status_text = NULL,
+    job_spec_digest = NULL
 WHERE run_id = $1
 """
 
@@ -210,13 +224,19 @@ LOCK_LATE_RUNS_OF_JOB: Final = f"{_OF_JOB} SKIP LOCKED"
 
 STORE_OUTCOME: Final = """
 WITH gone AS (
-    DELETE FROM run_queue WHERE run_id = $1 RETURNING run_id, attempt, lease_digest, runner_id
+    DELETE FROM run_queue WHERE run_id = $1 RETURNING run_id, attempt, lease_digest, runner_id, runner_key
 ), forgiven AS (
     UPDATE runners SET strikes = 0 WHERE runner_id = (SELECT runner_id FROM gone) AND strikes > 0 AND $7
+), told AS (
+    INSERT INTO audit_log (actor, act, subject, data)
+    SELECT coalesce(runner_id, 'control-plane'), 'run.' || lower($2), run_id,
+        jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'evidence', $3::text))
+    FROM gone
 )
 INSERT INTO run_outcomes
-    (run_id, state, attempt, lease_digest, runner_id, evidence_digest, submission_digest, failure, exhausted)
-SELECT run_id, $2, attempt, lease_digest, runner_id, $3, $4, $5, $6 FROM gone
+    (run_id, state, attempt, lease_digest, runner_id, runner_key, evidence_digest, submission_digest,
+    failure, exhausted)
+SELECT run_id, $2, attempt, lease_digest, runner_id, runner_key, $3, $4, $5, $6 FROM gone
 """
 
 OUTCOME: Final = """
@@ -244,8 +264,8 @@ RUNS_AS_SHOWN: Final = """
     'runner_id', coalesce(o.runner_id, q.runner_id), 'progress', q.progress,
     'class_id', r.class_id, 'assigned_runner_id', q.assigned_runner_id,
     'fits', q.state IS DISTINCT FROM 'PENDING' OR EXISTS (
-        SELECT FROM runner_classes JOIN runners USING (runner_id) JOIN runner_keys USING (public_key)
-        WHERE class_id = r.class_id AND removed_at IS NULL
+        SELECT FROM runner_classes JOIN good_runners USING (runner_id)
+        WHERE class_id = r.class_id
             AND (q.assigned_runner_id IS NULL OR runner_id = q.assigned_runner_id)
     )
 ) ORDER BY r.created_at, r.run_id)

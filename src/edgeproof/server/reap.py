@@ -18,6 +18,7 @@ from edgeproof.contract.log_ids import about
 from edgeproof.server import queue_sql
 from edgeproof.server.advance import sweep
 from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.revoke import end_unlisted_leases
 from edgeproof.server.run_endings import lease_ended
 
 _logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ async def run_reaper(plane: ControlPlane) -> None:
     patience = Patience(timedelta(seconds=plane.settings.longest_lease()))
     while not plane.stopping.is_set():
         await _try("reap", reap(plane, patience))
+        await _try("end leases of removed keys", end_unlisted_leases(plane))
         await _try("sweep", sweep(plane))
         try:
             await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)

@@ -10,11 +10,13 @@ from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import RegisterRequest, RegisterResponse
+from edgeproof.server.audit import record
 from edgeproof.server.challenge import check_signature, new_nonce, nonce_expiry, split_proof
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.enrolment import admit
 from edgeproof.server.requirements import match_runner_classes
+from edgeproof.server.runner_keys import runner_id_of
 from edgeproof.server.runner_token import TOKEN_LIFETIME, RunnerToken, seal_token
 from edgeproof.server.times import utc_text
 
@@ -28,15 +30,14 @@ _FORGET_SPENT: Final = "DELETE FROM spent_nonces WHERE expires_at < clock_timest
 _STORE_RUNNER: Final = """
 INSERT INTO runners (runner_id, public_key, hostname, capabilities) VALUES ($1, $2, $3, $4)
 ON CONFLICT (runner_id) DO UPDATE
-SET hostname = excluded.hostname, capabilities = excluded.capabilities, last_seen_at = clock_timestamp()
-WHERE runners.public_key = excluded.public_key
-RETURNING runner_id
+SET public_key = excluded.public_key, hostname = excluded.hostname, capabilities = excluded.capabilities,
+    last_seen_at = clock_timestamp()
+WHERE runners.public_key = excluded.public_key OR EXISTS (
+    SELECT FROM runner_keys k WHERE k.public_key = excluded.public_key AND k.runner_id = runners.runner_id
+)
+RETURNING (xmax = 0) AS is_new
 """
-
-
-def runner_id_of(key: PublicKey) -> str:
-    """``runner-`` and the first 16 hexadecimal digits of the key id."""
-    return f"runner-{key.keyid[:16]}"
+_BIND_KEY: Final = "UPDATE runner_keys SET runner_id = $2 WHERE public_key = $1 AND runner_id IS NULL"
 
 
 async def register(
@@ -58,10 +59,10 @@ async def register(
         raise Refused("challenge_required", nonce=nonce)
     await _check_proof(plane, key, proof, body)
     async with plane.database.transaction() as connection:
-        await admit(connection, key, request.enrolment_token)
-        await _store(connection, key, request)
+        runner_id = await admit(connection, key, request.enrolment_token) or runner_id_of(key)
+        await _store(connection, runner_id, key, request)
         now: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    return _answer(plane, key, now)
+    return _answer(plane, runner_id, key, now)
 
 
 async def _check_proof(plane: ControlPlane, key: PublicKey, proof: str, body: bytes) -> None:
@@ -83,18 +84,20 @@ async def _check_proof(plane: ControlPlane, key: PublicKey, proof: str, body: by
         raise Refused("challenge_invalid", "the nonce has expired or was used before")
 
 
-async def _store(connection: Connection, key: PublicKey, request: RegisterRequest) -> None:
-    runner_id = runner_id_of(key)
-    stored = await connection.fetchval(
+async def _store(connection: Connection, runner_id: str, key: PublicKey, request: RegisterRequest) -> None:
+    is_new = await connection.fetchval(
         _STORE_RUNNER, runner_id, key.base64, request.hostname, request.capabilities
     )
-    if stored is None:
+    if is_new is None:
         raise Refused("conflict", f"another key is registered as {runner_id}")
+    await connection.execute(_BIND_KEY, key.base64, runner_id)
+    if is_new:
+        told = {"key": key.fingerprint, "hostname": request.hostname}
+        await record(connection, runner_id, "runner.registered", runner_id, told)
     await match_runner_classes(connection, runner_id, request.capabilities)
 
 
-def _answer(plane: ControlPlane, key: PublicKey, now: datetime) -> RegisterResponse:
-    runner_id = runner_id_of(key)
+def _answer(plane: ControlPlane, runner_id: str, key: PublicKey, now: datetime) -> RegisterResponse:
     expires_at = (now + TOKEN_LIFETIME).replace(microsecond=0)
     token = RunnerToken(runner_id=runner_id, public_key=key.base64, expires_at=int(expires_at.timestamp()))
     return RegisterResponse(

@@ -22,6 +22,8 @@ _FIND_CLASSES = "SELECT digest, class_id FROM requirement_classes WHERE digest =
 _FITTING = "INSERT INTO runner_classes (runner_id, class_id) SELECT unnest($1::text[]), $2"
 _FITS = "INSERT INTO runner_classes (runner_id, class_id) SELECT $1, unnest($2::int[])"
 
+_GOOD_RUNNER = "SELECT capabilities FROM good_runners WHERE runner_id = $1"
+
 
 async def classes_of(connection: Connection, all_needs: Sequence[Needs]) -> list[int]:
     """The id of the class of each, as ``class_of``, in one question when none is new."""
@@ -48,7 +50,7 @@ async def class_of(connection: Connection, needs: Needs) -> int:
         digest,
         normalise(needs),
     )
-    runners = await connection.fetch("SELECT runner_id, capabilities FROM runners")
+    runners = await connection.fetch("SELECT runner_id, capabilities FROM good_runners")
     fitting = [
         row["runner_id"]
         for row in runners
@@ -69,3 +71,13 @@ async def match_runner_classes(connection: Connection, runner_id: str, capabilit
     ]
     await connection.execute("DELETE FROM runner_classes WHERE runner_id = $1", runner_id)
     await connection.execute(_FITS, runner_id, fitting)
+
+
+async def match_registered_runner(connection: Connection, runner_id: str) -> None:
+    """Match a runner anew after its keys changed: without a good one it fits no class, and finds no work."""
+    capabilities = await connection.fetchval(_GOOD_RUNNER, runner_id)
+    if capabilities is not None:
+        await match_runner_classes(connection, runner_id, msgspec.convert(capabilities, Capabilities))
+        return
+    await lock(connection, _LOCK)
+    await connection.execute("DELETE FROM runner_classes WHERE runner_id = $1", runner_id)

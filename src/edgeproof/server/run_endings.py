@@ -10,6 +10,7 @@ from typing import Any, Final
 from edgeproof.contract.jobs import JobError, RunState
 from edgeproof.domain.runs import after_lease_ended
 from edgeproof.server import queue_sql
+from edgeproof.server.audit import CONTROL_PLANE, record
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.events import append_event
@@ -50,6 +51,9 @@ async def lease_ended(
     state = after_lease_ended(
         run["attempt"], run["max_attempts"], retryable=retryable, cancel_requested=cancelling
     )
+    actor = CONTROL_PLANE if submission is None else run["runner_id"]
+    told = {"attempt": run["attempt"], "code": error.code, "runner": run["runner_id"], "state": state}
+    await record(connection, actor, "lease.ended", run["run_id"], told)
     if state == "PENDING":
         await connection.execute(queue_sql.REQUEUE, run["run_id"])
         await wake_a_runner(connection, run["class_id"], run["assigned_runner_id"])

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 metadata: Final = MetaData(
     naming_convention={
@@ -90,6 +90,8 @@ Table(
     _now("created_at"),
 )
 
+# The views `good_keys` and `good_runners` (migration 0008) say which of these are good now: listed, not
+# removed, not rotated out. Every statement that asks, asks them.
 Table(
     "runner_keys",
     metadata,
@@ -97,6 +99,18 @@ Table(
     _text("added_by"),
     _now("added_at"),
     Column("removed_at", _TIME),
+    Column("runner_id", Text, index=True),
+    Column("source", Text, nullable=False, server_default=text("'admin'")),
+    Column("good_until", _TIME),
+    Column("removed_by", Text),
+    Column("removed_reason", Text),
+    Column("compromised_since", _TIME),
+    _one_of("source", "admin", "enrolment", "static"),
+    CheckConstraint(
+        "removed_at IS NOT NULL"
+        " OR (removed_by IS NULL AND removed_reason IS NULL AND compromised_since IS NULL)",
+        name="removed",
+    ),
 )
 
 Table(
@@ -218,6 +232,18 @@ Table(
     _text("role"),
     PrimaryKeyConstraint("job_id", "digest", "role"),
     Index(None, "digest"),
+)
+
+# A decision that rests on evidence of a key known to be compromised: the job stays as it ended.
+Table(
+    "job_withdrawals",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id"), primary_key=True),
+    _text("reason"),
+    _text("runner_key"),
+    Column("compromised_since", _TIME, nullable=False),
+    _text("withdrawn_by"),
+    _now("withdrawn_at"),
 )
 
 Table(
@@ -344,6 +370,7 @@ run_queue = Table(
     Column("progress", JSONB),
     Column("status_text", Text),
     Column("job_spec_digest", Text),
+    Column("runner_key", Text),
     ForeignKeyConstraint(["run_id"], ["runs.run_id"]),
     _one_of("state", "PENDING", "CLAIMED"),
     CheckConstraint(
@@ -388,6 +415,7 @@ run_outcomes = Table(
     _now("finished_at"),
     # Failed for want of attempts: the dead letters.
     Column("exhausted", Boolean, nullable=False, server_default=text("false")),
+    Column("runner_key", Text),
     ForeignKeyConstraint(["run_id"], ["runs.run_id"]),
     _one_of("state", "COMPLETE", "FAILED", "CANCELLED"),
 )
@@ -456,4 +484,39 @@ Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("began_at", _TIME, nullable=False),
+)
+
+# --- who did what -------------------------------------------------------------------------------
+
+# Append-only: triggers refuse every change (migration 0008). `xid` is the transaction that wrote the entry.
+Table(
+    "audit_log",
+    metadata,
+    Column("entry_id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "xid",
+        BigInteger,
+        nullable=False,
+        server_default=text("pg_current_xact_id()::text::bigint"),
+        index=True,
+    ),
+    _now("at"),
+    _text("actor"),
+    _text("act"),
+    _text("subject"),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+)
+
+Table(
+    "audit_seals",
+    metadata,
+    Column("seal", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", _TIME, nullable=False),
+    Column("entry_ids", ARRAY(BigInteger), nullable=False),
+    Column("digests", LargeBinary, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("through_xid", BigInteger, nullable=False),
+    Column("floor_entry", BigInteger, nullable=False),
 )

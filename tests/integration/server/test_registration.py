@@ -13,9 +13,11 @@ from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 from edgeproof.server.challenge import new_nonce
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.enrolment import allow_key, create_enrolment_token, remove_key
+from edgeproof.server.enrolment import create_enrolment_token
 from edgeproof.server.principals import authenticate
 from edgeproof.server.register import register
+from edgeproof.server.revoke import remove_key
+from edgeproof.server.runner_keys import allow_key
 from edgeproof.server.runners import list_runners
 
 

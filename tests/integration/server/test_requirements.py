@@ -10,8 +10,8 @@ import pytest
 
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.enrolment import allow_key
 from edgeproof.server.requirements import class_of
+from edgeproof.server.runner_keys import allow_key
 
 SMALL = Needs(stage="forge", backend="onnxruntime", target="cpu", precisions=("fp32",))
 LARGE = msgspec.structs.replace(SMALL, min_memory_bytes=1 << 50)

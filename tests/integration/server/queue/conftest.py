@@ -159,7 +159,9 @@ async def enlist(plane: ControlPlane) -> Worker:
     runner_id = f"runner-{key.public.keyid[:16]}"
     async with plane.database.transaction() as connection:
         await connection.execute(
-            "INSERT INTO runner_keys (public_key, added_by) VALUES ($1, 'test')", key.public.base64
+            "INSERT INTO runner_keys (public_key, added_by, runner_id) VALUES ($1, 'test', $2)",
+            key.public.base64,
+            runner_id,
         )
         await connection.execute(
             "INSERT INTO runners (runner_id, public_key, hostname, capabilities) VALUES ($1, $2, 'h', $3)",

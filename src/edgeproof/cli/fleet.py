@@ -1,0 +1,84 @@
+"""``edgeproof fleet …``: the runners of a control plane, and the keys that may be runners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeproof.cli.asking import ask_as_admin
+from edgeproof.cli.fleet_keys import key_line, keys
+from edgeproof.cli.options import json_option, server_options
+from edgeproof.cli.printing import echo_json
+
+
+@click.group()
+def fleet() -> None:
+    """The runners of a control plane, and the keys that may be runners."""
+
+
+fleet.add_command(keys)
+
+
+@fleet.command(name="list")
+@server_options
+@json_option
+@click.pass_context
+def list_(
+    context: click.Context, server: str | None, token: str | None, data_dir: Path, as_json: bool
+) -> None:
+    """The runners that have registered."""
+    found = ask_as_admin(context, server, token, data_dir, lambda client: client.runners())
+    if as_json:
+        echo_json(found)
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    # The id is what people copy, so it is never cut.
+    table = Table(
+        Column("runner", no_wrap=True), "host", "device", "backends", "isolation", "last seen", box=None
+    )
+    for one in found.runners:
+        backends = ", ".join(engine.name for engine in one.capabilities.backends)
+        told = one.capabilities
+        table.add_row(
+            one.runner_id, one.hostname, told.device_class, backends, told.isolation, one.last_seen_at
+        )
+    Console().print(table)
+
+
+@fleet.command()
+@click.argument("runner_id", metavar="RUNNER")
+@server_options
+@json_option
+@click.pass_context
+def show(
+    context: click.Context,
+    runner_id: str,
+    server: str | None,
+    token: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """One runner: what it can do, its keys, what it holds, what became of its runs."""
+    found = ask_as_admin(context, server, token, data_dir, lambda client: client.runner(runner_id))
+    if as_json:
+        echo_json(found)
+        return
+    runner = found.runner
+    able = runner.capabilities
+    click.echo(f"runner    {runner.runner_id} on {runner.hostname}, last seen {runner.last_seen_at}")
+    click.echo(
+        f"device    {able.device_class}, {able.cpu_count} CPUs, {able.memory_bytes / 2**30:.1f} GiB,"
+        f" isolation {able.isolation}"
+    )
+    for kind, engines in (("backend", able.backends), ("toolchain", able.toolchains)):
+        for engine in engines:
+            click.echo(f"{kind:<9} {engine.name} {engine.version}: {', '.join(engine.precisions)}")
+    for key in found.keys:
+        click.echo(f"key       {key_line(key)}")
+    for run in found.holding:
+        click.echo(f"holds     {run.run_id} ({run.stage} of {run.job_id}) until {run.lease_expires_at}")
+    for state, runs in sorted(found.outcomes.items()):
+        click.echo(f"{state.lower():<9} {runs}")

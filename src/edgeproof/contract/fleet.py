@@ -1,0 +1,99 @@
+"""The operator's fleet: the runners' keys on the allowlist, and one runner in full."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from edgeproof.contract.base import Wire
+from edgeproof.contract.ids import Base64Key, IdText, UtcTime
+from edgeproof.contract.jobs import RunState
+from edgeproof.contract.runners import RunnerView
+
+KeyName = Annotated[str, Meta(min_length=44, max_length=71)]
+"""A key: its base64, or its fingerprint ``sha256:<hex>`` when it is listed already."""
+
+KeySource = Literal["admin", "enrolment", "static"]
+KeyState = Literal["good", "rotated_out", "removed", "compromised"]
+
+
+class RunnerKeyView(Wire, frozen=True, kw_only=True):
+    """One key and its history. ``source`` is who listed it: an admin, an enrolment token, or the static list
+    of the configuration. ``runner_id`` is None until it has registered; ``good_until`` ends a rotated-out
+    key. ``compromised_since``: its results from then on count for nothing."""
+
+    public_key: Base64Key
+    fingerprint: str
+    state: KeyState
+    source: KeySource
+    added_by: str
+    added_at: UtcTime
+    runner_id: str | None
+    good_until: UtcTime | None
+    removed_at: UtcTime | None
+    removed_by: str | None
+    reason: str | None
+    compromised_since: UtcTime | None
+
+
+class RunnerKeyList(Wire, frozen=True, kw_only=True):
+    """``GET /api/runners/keys``: oldest first, removed ones too."""
+
+    keys: tuple[RunnerKeyView, ...]
+
+
+class AddKeyRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/runners/keys``."""
+
+    public_key: Base64Key
+
+
+class RemoveKeyRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/runners/keys/remove``. With ``compromised_since``, decisions that rest on evidence which
+    the key signed and the server received since then need review again."""
+
+    key: KeyName
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    compromised_since: UtcTime | None = None
+
+
+class RemovedKey(Wire, frozen=True, kw_only=True):
+    """What the removal did at once: leases that ended, decisions that were withdrawn (job ids)."""
+
+    key: RunnerKeyView
+    leases_ended: int
+    withdrawn: tuple[str, ...]
+
+
+class RotateKeyRequest(Wire, frozen=True, kw_only=True):
+    """``POST /api/runners/keys/rotate``: ``new`` is good from now on, ``old`` for ``overlap_seconds`` more.
+    The runner keeps its id and its history."""
+
+    old: KeyName
+    new: Base64Key
+    overlap_seconds: Annotated[int, Meta(ge=0, le=90 * 86_400)] = 86_400
+
+
+class RotatedKey(Wire, frozen=True, kw_only=True):
+    old: RunnerKeyView
+    new: RunnerKeyView
+
+
+class HeldRun(Wire, frozen=True, kw_only=True):
+    """A run under a runner's lease."""
+
+    run_id: IdText
+    job_id: IdText
+    stage: str
+    attempt: int
+    lease_expires_at: UtcTime
+
+
+class RunnerDetail(Wire, frozen=True, kw_only=True):
+    """``GET /api/runners/{runner_id}``: ``outcomes`` counts its finished runs by state."""
+
+    runner: RunnerView
+    keys: tuple[RunnerKeyView, ...]
+    holding: tuple[HeldRun, ...]
+    outcomes: dict[RunState, int]
