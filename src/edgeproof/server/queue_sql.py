@@ -86,7 +86,8 @@ def claim_statement(count: int) -> str:
     """Leases on up to ``count`` runs of the class whose head is the oldest, in one statement.
 
     Parameters: runner, a lease's seconds, the seconds by stage, digests of fresh lease tokens, classes to
-    pass over (negative: their runs that name this runner), the runner's key, which must be good still. One row for each lease; one row without a
+    pass over (negative: their runs that name this runner), the runner's key, without which, should it be
+    good no more, nothing waits. One row for each lease; one row without a
     ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on runs of
     jobs that are ``unwanted`` are to be ended by the caller.
 

@@ -92,7 +92,5 @@ async def _end_one(plane: ControlPlane) -> bool:
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
-        await lease_ended(
-            plane, connection, run, error, retryable=True, submission=None, strike=False
-        )
+        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=False)
     return True
