@@ -14,9 +14,7 @@ from edgeproof.server.database import Connection
 from edgeproof.server.job_facts import job_facts, order_in, run_facts
 from edgeproof.server.rows import Row
 
-_RUNNER: Final = """
-SELECT 1 FROM runners JOIN runner_keys USING (public_key) WHERE runner_id = $1 AND removed_at IS NULL
-"""
+_RUNNER: Final = "SELECT 1 FROM good_runners WHERE runner_id = $1"
 
 
 class FleetAdapter:
