@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check install dev format clean
+.PHONY: demo test faults check install dev format clean
 demo: install
 	$(BIN)/edgeproof demo --out demo-out
 
 test: dev
 	$(BIN)/pytest
+
+# At least 200 runs while 200 processes are killed, from a printed seed; `make faults SEED=7` draws alike.
+faults: install
+	$(BIN)/python -m edgeproof.testing.faults $(if $(SEED),--seed $(SEED))
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -67,6 +67,11 @@ def answer(job_spec: bytes, runner: SigningKey, scene: Scene | None = None, *, n
         boot_id="boot",
         created_at=NOW,
     )
+    return answer_under(spec, binding, runner, scene)
+
+
+def answer_under(spec: JobSpec, binding: Binding, runner: SigningKey, scene: Scene | None = None) -> Answer:
+    """As ``answer``, with the caller's nonce, boot and time."""
     if isinstance(spec.config, ForgeConfig):
         return _build(spec, spec.config, binding, runner)
     return _measurement(spec.config, binding, runner, scene or Scene())
