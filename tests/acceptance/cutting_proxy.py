@@ -69,6 +69,8 @@ class CuttingProxy:
         self.port: int = self._listener.getsockname()[1]
         self.upstream = 0
         self._rules: list[Caught] = []
+        self._connections: list[_Connection] = []
+        self._severed = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -80,6 +82,19 @@ class CuttingProxy:
     def swallow_reply(self, method: str, path: str) -> Caught:
         """The next such request reaches the server; its reply reaches nobody."""
         return self._add(Caught("swallow", method, re.compile(path)))
+
+    @contextlib.contextmanager
+    def severed(self) -> Iterator[None]:
+        """Nothing passes meanwhile, on old connections or new ones, but for a request that is held."""
+        with self._lock:
+            self._severed = True
+            for connection in self._connections:
+                if connection.held is None:
+                    connection.sever()
+        try:
+            yield
+        finally:
+            self._severed = False
 
     def close(self) -> None:
         with self._lock:
@@ -119,11 +134,16 @@ class CuttingProxy:
             socket.create_connection(("127.0.0.1", self.upstream)) as server,
         ):
             connection = _Connection(client, server)
+            with self._lock:
+                self._connections.append(connection)
             try:
+                if self._severed:
+                    return
                 for head, body in connection.requests():
                     method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ", 2)
                     rule = self._take(method, path)
                     if rule is not None and rule.fate == "hold":
+                        connection.held = rule
                         rule.happened.set()
                         if not rule.decision():
                             return
@@ -135,6 +155,8 @@ class CuttingProxy:
                         rule.decision()
                         return
             finally:
+                with self._lock:
+                    self._connections.remove(connection)
                 connection.end()
 
 
@@ -146,6 +168,7 @@ class _Connection:
         self._server = server
         self._buffer = b""
         self.rule: Caught | None = None
+        self.held: Caught | None = None
         self._replies = threading.Thread(target=self._relay, daemon=True)
         self._replies.start()
 
@@ -185,6 +208,11 @@ class _Connection:
             yield line + b"\r\n" + part
             if size == 0:
                 return
+
+    def sever(self) -> None:
+        for one in (self._client, self._server):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         for one in (self._client, self._server):

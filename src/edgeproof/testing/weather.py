@@ -17,8 +17,8 @@ from edgeproof.contract.base import Wire
 class Chances(Wire, frozen=True, kw_only=True):
     """Of one call: that it never arrives, that its answer is lost, that it arrives twice, or again later.
 
-    A call is held for up to ``delay_seconds`` first. A claim is neither doubled nor late: each is an order
-    for new work, and ends what its runner does not name.
+    A call is held for up to ``delay_seconds`` first. Claims and registrations are neither doubled nor late: a
+    claim is an order for new work that ends what its runner does not name, a proof is good for once.
     """
 
     lost: float = 0.0
@@ -47,7 +47,7 @@ class Weather(httpx.AsyncBaseTransport):
             await asyncio.sleep(chances.delay_seconds * drawn())
         if drawn() < chances.lost:
             raise httpx.ReadError("lost on the way there")
-        repeatable = not request.url.path.endswith("/claim")
+        repeatable = not request.url.path.endswith(("/claim", "/register"))
         if repeatable and drawn() < chances.late:
             task = asyncio.create_task(self._later(request, body))
             self._late.add(task)
