@@ -47,7 +47,8 @@ def bare(
     with up(
         copy_of_initialised(tmp_path_factory.mktemp("bare")),
         *("--port", str(wire.upstream), "--public-url", f"http://127.0.0.1:{wire.port}", "--no-runner"),
-        *("--lease-seconds", "3", "--heartbeat-seconds", "0.5"),
+        # Longer than a busy machine needs to start a killed server again.
+        *("--lease-seconds", "10", "--heartbeat-seconds", "0.5"),
     ) as started:
         yield started
 
