@@ -6,7 +6,7 @@ its ``basis`` is ``unsigned``. A dry run's result is never compared: the decisio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -109,7 +109,7 @@ def _bundle(made: _Compared, shown_guard: Any, selection_mode: SelectionMode) ->
         },
         "comparison": {
             "result": _result(made),
-            "judgement": _plain(judged) if judged else _unjudged(made),
+            "judgement": _plain(judged) if judged else unjudged(decision.reason, _dry(made.before, after)),
             "rendered": _rendered(made),
         },
         "deployment_decision": _plain(decision),
@@ -166,15 +166,14 @@ def _unlike(made: _Compared) -> dict[str, Any]:
     return {name: {"base": stated(made.before, name), "new": stated(made.after, name)} for name in fields}
 
 
-def _unjudged(made: _Compared) -> dict[str, Any]:
-    """Every key of a judgement, and no judgement."""
+def unjudged(summary: str, notes: Sequence[str]) -> dict[str, Any]:
+    """Every key of a judgement, and no judgement: for where nothing was compared."""
     return {
         **dict.fromkeys(PointJudgement.__struct_fields__),
         "run_config_mismatch_fields": [],
         "accuracy_present": False,
-        "thresholds": _plain(made.policy.thresholds),
-        "summary": made.decision.reason,
-        "notes": list(_dry(made.before, made.after)),
+        "summary": summary,
+        "notes": list(notes),
     }
 
 

@@ -15,12 +15,13 @@ import msgspec
 from edgeproof.contract.comparison import GuardAnalysis, Reason
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.guard import read_guard_analysis
-from edgeproof.contract.point_policy import PointJudgement, UnsignedDecision
+from edgeproof.contract.point_policy import UnsignedDecision
 from edgeproof.contract.worker import WorkerCompleted
 from edgeproof.lab.guard.normalise import normalised
 from edgeproof.lab.guard.verdict import not_evaluated
 from edgeproof.lab.reasons import guard_words
 from edgeproof.lab.rendered import escape_markdown
+from edgeproof.lab.unsigned_bundle import unjudged
 from edgeproof.lab.worker_result import is_dry_run, named
 
 RULE: Final = "worker_uncompared_unknown"
@@ -81,13 +82,7 @@ def worker_bundle(response: WorkerCompleted, at: str, sender: Sender) -> dict[st
         },
         "comparison": {
             "result": {"runtime_result": result, "baseline_runtime_result": None},
-            "judgement": {
-                **dict.fromkeys(PointJudgement.__struct_fields__),
-                "run_config_mismatch_fields": [],
-                "accuracy_present": False,
-                "summary": words,
-                "notes": [_DRY_RUN] if is_dry_run(result) else [],
-            },
+            "judgement": unjudged(words, [_DRY_RUN] if is_dry_run(result) else []),
             "rendered": {
                 "markdown": f"**unknown**: {escape_markdown(words)}\n",
                 "html": f"<p><strong>unknown</strong>: {escape(words)}</p>\n",

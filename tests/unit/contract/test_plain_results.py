@@ -55,3 +55,17 @@ def test_other_values_are_checked_too(changes: dict[str, Any]) -> None:
         read_plain_result({**PLAIN, **changes})
     with pytest.raises(Refused):
         read_plain_result("fast")
+
+
+@pytest.mark.parametrize("extra", [{"a": 2**53}, {"a": ["b\0"]}, {"a\0": 1}, {"a": float("nan")}])
+def test_what_json_or_a_database_cannot_hold_is_refused(extra: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        read_plain_result({**PLAIN, "extra": extra})
+    assert refused.value.code == "result_invalid"
+
+
+def test_zero_is_a_latency_of_a_dry_run_alone() -> None:
+    dry = read_plain_result({**PLAIN, "mean_ms": 0, "p99_ms": 0, "run_config": {"dry_run": True}})
+    assert dry.dry_run
+    with pytest.raises(Refused, match="zero only in a dry run"):
+        read_plain_result({**PLAIN, "p99_ms": 0, "run_config": {"dry_run": "yes"}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,8 +17,11 @@ from edgeproof.contract.point_policy import PointJudgement, ThresholdChanges
 from edgeproof.lab.bundle import response_bundle
 from edgeproof.lab.inferedge import inferedge_policy, with_thresholds
 from edgeproof.lab.unsigned_bundle import Side, compare_unsigned
+from edgeproof.lab.worker_bundle import Sender
+from edgeproof.lab.worker_response import Completed, applied, read_response
 from edgeproof.testing.folder import make_folder
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 POLICY = inferedge_policy()
 BASE: dict[str, Any] = {
     "model": "yolov8n", "engine": "tensorrt", "device": "jetson", "precision": "fp16",
@@ -96,6 +100,21 @@ def test_a_jobs_result_has_every_key_of_compares() -> None:
     assert originals <= set(signed["comparison"]["judgement"])
     assert set(unsigned["deployment_decision"]) == set(signed["deployment_decision"])
     assert (unsigned["basis"], signed["basis"]) == ("unsigned", "signed")
+
+
+@pytest.mark.parametrize("name", ["worker_completed_response", "runtime_worker_completed_response"])
+def test_a_lone_workers_result_has_every_key_too(name: str) -> None:
+    told = json.loads((FIXTURES / f"{name}.json").read_text())
+    sender = Sender(
+        worker="w", response_digest="ab" * 32, policy_version="edgeproof-default-v1", policy_digest="cd" * 32
+    )
+    made = applied(read_response(told, told["job_id"]), sender)
+    assert isinstance(made, Completed)
+    assert missing(made.result) == {}
+    assert set(PointJudgement.__struct_fields__) - {"thresholds"} <= set(
+        made.result["comparison"]["judgement"]
+    )
+    assert made.result["basis"] == "unsigned"
 
 
 @pytest.mark.parametrize("guard", [LEGACY_GUARD, DIAGNOSIS, None], ids=["legacy", "diagnosis", "absent"])
