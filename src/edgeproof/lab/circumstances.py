@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.samples import PairSamples
+from edgeproof.contract.statements import EnvironmentSnapshot
 
 _WORTH_TELLING = 0.005
 
@@ -35,6 +36,20 @@ class Conditions(NamedTuple):
                 f"background load on both sides: blocks waited {100 * self.background:.2g} % of their time "
                 "for a processor"
             )
+
+
+def changed_conditions(before: EnvironmentSnapshot, after: EnvironmentSnapshot) -> tuple[str, ...]:
+    """What of the device is not, after the measurement, what it was before: it bore on both sides, but not
+    on every process pair alike."""
+    changed = [] if before.governor == after.governor else [("governor", before.governor, after.governor)]
+    changed += [
+        (name, before.versions.get(name), after.versions.get(name))
+        for name in sorted({*before.versions, *after.versions})
+        if before.versions.get(name) != after.versions.get(name)
+    ]
+    return tuple(
+        f"{name} {was or 'not told'} before, {now or 'not told'} after" for name, was, now in changed
+    )
 
 
 def measured_under(pairs: Sequence[PairSamples]) -> Conditions:

@@ -18,8 +18,8 @@ from edgeproof.contract.comparison import (
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, RawQuality
-from edgeproof.contract.statements import NoiseFloor
-from edgeproof.lab.circumstances import measured_under
+from edgeproof.contract.statements import EnvironmentSnapshot, NoiseFloor
+from edgeproof.lab.circumstances import changed_conditions, measured_under
 from edgeproof.lab.gates import SHOWN, compare_latency, estimate_latency, pair_values, split_confidence
 from edgeproof.lab.noise import too_tight
 from edgeproof.lab.percentiles import certify
@@ -40,8 +40,10 @@ def compare(
     quality: RawQuality,
     policy: Policy,
     noise: NoiseFloor | None = None,
+    environment: tuple[EnvironmentSnapshot, EnvironmentSnapshot] | None = None,
 ) -> Comparison:
-    """The whole comparison; ``noise`` None is a device whose noise floor is not known.
+    """The whole comparison; ``noise`` None is a device whose noise floor is not known, ``environment`` is
+    the device before and after.
 
     Raises ``Refused`` (``result_invalid``) for samples that cannot be compared.
     """
@@ -52,6 +54,8 @@ def compare(
     mode = comparison_mode(baseline.precision, candidate.precision)
     shape_match = _shape(baseline) == _shape(candidate)
     unlike = unlike_conditions(baseline, candidate)
+    if environment is not None:
+        unlike += changed_conditions(*environment)
     conditions = measured_under(pairs)
     floors = {} if noise is None else noise.floor_pct
     tight = tuple(too_tight(latency, floors))

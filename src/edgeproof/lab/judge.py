@@ -26,7 +26,8 @@ def judge(dossier: Dossier, *, with_guard: bool) -> DecisionEnvelopeStatement:
     measured = dossier.measurement.predicate
     policy, quality = dossier.policy, dossier.quality
     results = (measured.baseline, measured.candidate)
-    comparison = compare(*results, dossier.samples.pairs, quality, policy, measured.noise)
+    environment = (measured.environment_before, measured.environment_after)
+    comparison = compare(*results, dossier.samples.pairs, quality, policy, measured.noise, environment)
     guard = None
     if with_guard:
         builds = (dossier.baseline_build, dossier.candidate_build)

@@ -8,6 +8,7 @@ import pytest
 from edgeproof.contract.comparison import Comparison, Overall
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, SideSamples
+from edgeproof.contract.statements import EnvironmentSnapshot
 from edgeproof.lab.compare import AccuracyFact, LatencyFact, compare, comparison_mode, overall
 from edgeproof.lab.dossier import Dossier, assemble
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -100,6 +101,27 @@ def test_another_system_or_condition_is_named_but_never_a_regression() -> None:
     assert told.notes == (
         "conditions differ: cpu_model invented against other",
         "conditions differ: threads 1 against 4",
+    )
+
+
+def test_a_device_that_changed_meanwhile_makes_the_comparison_conditional() -> None:
+    dossier = dossier_of(GOOD)
+    measured = dossier.measurement.predicate
+    before = msgspec.structs.replace(measured.environment_before, governor="performance")
+    versions = {**before.versions, "engine": "2"}
+
+    def told(after: EnvironmentSnapshot) -> Comparison:
+        results = (measured.baseline, measured.candidate)
+        environment = (before, after)
+        pairs = dossier.samples.pairs
+        return compare(*results, pairs, dossier.quality, dossier.policy, measured.noise, environment)
+
+    assert told(msgspec.structs.replace(before, load_1m=9.0, temperature_c=60.0)).system_match
+    changed = told(msgspec.structs.replace(before, governor="powersave", versions=versions))
+    assert not changed.system_match and changed.overall == "tradeoff_faster"
+    assert changed.notes == (
+        "conditions differ: governor performance before, powersave after",
+        "conditions differ: engine not told before, 2 after",
     )
 
 
