@@ -68,10 +68,13 @@ class ForgeConfig(Signed, frozen=True, kw_only=True, tag_field="stage", tag="for
 
 
 class MeasuredArtifact(Signed, frozen=True, kw_only=True):
-    """One side of a duet: the artifact, and the envelope of the build that made it."""
+    """One side of a duet: the artifact, and the envelope of the build that made it.
+
+    A candidate that came as an artifact has no build: it is measured as it came, and ``source`` is itself.
+    """
 
     artifact: Digest
-    build: Digest
+    build: Digest | None
     source: Digest
     precision: Precision
     model_name: str

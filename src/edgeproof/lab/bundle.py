@@ -71,7 +71,7 @@ def response_bundle(
             "legacy_warning": None,
         },
         "runtime_result": _plain(candidate),
-        "forge_metadata": _papers(dossier.candidate_build)["metadata"],
+        "forge_metadata": _forge_metadata(dossier.candidate_build),
         "evidence": _plain(told.evidence),
         "decision_digest": decision_digest,
     }
@@ -125,7 +125,7 @@ def _provenance(dossier: Dossier) -> dict[str, Any]:
         },
         "run_config_diff": _run_config_diff(dossier),
         "source_bundle": "signed_evidence",
-        "forge": {side: _papers(build) for side, build in sides.items()},
+        "forge": {side: None if build is None else _papers(build) for side, build in sides.items()},
         "builds": {"baseline": measured.config.baseline.build, "candidate": measured.config.candidate.build},
         "dataset": measured.config.dataset,
         "runner_key": measured.binding.runner_key,
@@ -136,6 +136,11 @@ def _provenance(dossier: Dossier) -> dict[str, Any]:
             "after": _plain(measured.environment_after),
         },
     }
+
+
+def _forge_metadata(build: BuildStatement | None) -> Any:
+    """None for a candidate that came as an artifact: no forge of ours says anything of it."""
+    return None if build is None else _papers(build)["metadata"]
 
 
 def _papers(build: BuildStatement) -> dict[str, Any]:

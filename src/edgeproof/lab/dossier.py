@@ -24,6 +24,7 @@ from edgeproof.contract.statements import (
     ForgeConfig,
     JobSpec,
     JobSpecStatement,
+    MeasuredArtifact,
     MeasurementStatement,
     RuntimeConfig,
     open_statement,
@@ -41,23 +42,24 @@ _COUNTS: dict[EvidenceKind, int] = {
     "quality": 1,
     "policy": 1,
 }
-_RECEIPTS = 3
-"""One for each result, or none: decisions were made before there were receipts."""
+_WITHOUT_FORGE: dict[EvidenceKind, int] = {**_COUNTS, "job-spec": 2, "build": 1}
+"""Where the candidate came as an artifact: no run built it. Which of the two it is, the runtime spec says."""
 
 
 @dataclass(frozen=True)
 class Dossier:
     """The verified evidence of one job. ``evidence`` is sorted by kind, then digest; ``received_at`` is the
-    measurement's receipt time, None where there are no receipts."""
+    measurement's receipt time, None where there are no receipts. A candidate that came as an artifact has
+    no spec and no build."""
 
     job_id: str
     policy: Policy
     policy_digest: str
     baseline_spec: JobSpecStatement
-    candidate_spec: JobSpecStatement
+    candidate_spec: JobSpecStatement | None
     runtime_spec: JobSpecStatement
     baseline_build: BuildStatement
-    candidate_build: BuildStatement
+    candidate_build: BuildStatement | None
     measurement: MeasurementStatement
     samples: RawSamples
     quality: RawQuality
@@ -81,12 +83,12 @@ def assemble(
     for spec in specs.values():
         check_spec(spec, control_plane_key)
     baseline_spec = _only(specs, "baseline")
-    candidate_spec = _only(specs, "candidate")
     runtime_spec = _only(specs, "runtime")
     job_id = runtime_spec[1].predicate.job_id
-    _demand(len({spec.predicate.run_id for spec in specs.values()}) == 3, "two job specs name one run")
+    runs = {spec.predicate.run_id for spec in specs.values()}
+    _demand(len(runs) == len(specs), "two job specs name one run")
     policy_digest, policy_data = by_kind["policy"][0]
-    for _, spec in (baseline_spec, candidate_spec, runtime_spec):
+    for spec in specs.values():
         _demand(spec.predicate.job_id == job_id, "the job specs belong to different jobs")
         _demand(spec.predicate.policy_digest == policy_digest, "a job spec names another policy")
     policy = decode_canonical(policy_data, Policy, what="policy")
@@ -95,16 +97,18 @@ def assemble(
     if not isinstance(runtime, RuntimeConfig):
         raise Refused("chain_broken", "the runtime spec has no runtime configuration")
     builds = dict(by_kind["build"])
-    baseline_build = check_build(
-        _named(builds, runtime.baseline.build, "baseline"), *baseline_spec, runtime.baseline
-    )
-    candidate_build = check_build(
-        _named(builds, runtime.candidate.build, "candidate"), *candidate_spec, runtime.candidate
-    )
-    _demand(len({runtime.baseline.build, runtime.candidate.build}) == 2, "both sides name one build")
-    for side, build in (("baseline", baseline_build), ("candidate", candidate_build)):
-        inside = build.predicate.buildDefinition.internalParameters
-        check_isolation(inside.isolation, policy, f"the {side} was built")
+    baseline_build = _built(builds, runtime.baseline, baseline_spec, policy, "baseline")
+    candidate_spec, candidate_build = None, None
+    if runtime.candidate.build is None:
+        _demand(len(specs) == 2, "a candidate that came as an artifact has a forge run")
+        _demand(
+            runtime.candidate.source == runtime.candidate.artifact,
+            "a candidate that came as an artifact has another source",
+        )
+    else:
+        candidate_spec = _only(specs, "candidate")
+        candidate_build = _built(builds, runtime.candidate, candidate_spec, policy, "candidate")
+    _demand(runtime.baseline.build != runtime.candidate.build, "both sides name one build")
 
     measurement = check_measurement(by_kind["measurement"][0][1], *runtime_spec, policy)
     samples_digest, samples_data = by_kind["samples"][0]
@@ -114,11 +118,10 @@ def assemble(
     samples = decode_canonical(samples_data, RawSamples, what="raw samples")
     quality = decode_canonical(quality_data, RawQuality, what="raw quality")
     check_results(measurement.predicate, samples, quality)
-    specs_of_results = {
-        runtime.baseline.build: baseline_spec[1].predicate,
-        runtime.candidate.build: candidate_spec[1].predicate,
-        by_kind["measurement"][0][0]: runtime_spec[1].predicate,
-    }
+    specs_of_results = {by_kind["measurement"][0][0]: runtime_spec[1].predicate}
+    for side, told in ((runtime.baseline, baseline_spec), (runtime.candidate, candidate_spec)):
+        if side.build is not None and told is not None:
+            specs_of_results[side.build] = told[1].predicate
     receipts = _receipts(by_kind["receipt"], specs_of_results)
     measured = receipts.get(by_kind["measurement"][0][0])
     return Dossier(
@@ -126,7 +129,7 @@ def assemble(
         policy=policy,
         policy_digest=policy_digest,
         baseline_spec=baseline_spec[1],
-        candidate_spec=candidate_spec[1],
+        candidate_spec=None if candidate_spec is None else candidate_spec[1],
         runtime_spec=runtime_spec[1],
         baseline_build=baseline_build,
         candidate_build=candidate_build,
@@ -149,10 +152,12 @@ def _sort_out(
             raise Refused("evidence_missing", f"{reference.kind} {reference.digest} is not there")
         _demand(sha256_hex(data) == reference.digest, f"{reference.kind} {reference.digest} has other bytes")
         by_kind[reference.kind].append((reference.digest, data))
-    for kind, count in _COUNTS.items():
+    counts = _WITHOUT_FORGE if len(by_kind["job-spec"]) == _WITHOUT_FORGE["job-spec"] else _COUNTS
+    for kind, count in counts.items():
         _demand(len(by_kind[kind]) == count, f"expected {count} of {kind}, found {len(by_kind[kind])}")
-    found = len(by_kind["receipt"])
-    _demand(found in (0, _RECEIPTS), f"expected {_RECEIPTS} of receipt, found {found}")
+    # One for each result, or none: decisions were made before there were receipts.
+    found, results = len(by_kind["receipt"]), counts["job-spec"]
+    _demand(found in (0, results), f"expected {results} of receipt, found {found}")
     return by_kind
 
 
@@ -184,9 +189,21 @@ def _only(specs: Mapping[str, JobSpecStatement], role: str) -> tuple[str, JobSpe
     return found[0]
 
 
-def _named(builds: Mapping[str, bytes], digest: str, side: str) -> bytes:
-    _demand(digest in builds, f"the {side}'s build {digest} is not among the evidence")
-    return builds[digest]
+def _built(
+    builds: Mapping[str, bytes],
+    measured: MeasuredArtifact,
+    spec: tuple[str, JobSpecStatement],
+    policy: Policy,
+    side: str,
+) -> BuildStatement:
+    """The build of one side, checked."""
+    data = None if measured.build is None else builds.get(measured.build)
+    if data is None:
+        raise Refused("chain_broken", f"the {side}'s build {measured.build} is not among the evidence")
+    build = check_build(data, *spec, measured)
+    inside = build.predicate.buildDefinition.internalParameters
+    check_isolation(inside.isolation, policy, f"the {side} was built")
+    return build
 
 
 def _demand(holds: bool, message: str) -> None:

@@ -64,28 +64,35 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Built:
+    """What a finished forge run made: artifact, envelope of its build, precision as its manifest says.
+
+    Without a forge run: no build, and the precision that the caller says.
+    """
+
+    artifact: str
+    build: str | None
+    precision: Precision
+
+
+@dataclass(frozen=True)
 class Order:
-    """An analyze request, understood: what is compared with what, and how."""
+    """An analyze request, understood: what is compared with what, and how.
+
+    ``ready`` is a candidate that came as an artifact and no model: nothing is forged of it.
+    """
 
     baseline: Side
     candidate: Side
     options: AnalyzeOptions
     dataset: str | None
+    ready: Built | None = None
 
     def inputs(self) -> frozenset[str]:
         """Digests of all artifacts that the request names."""
         sides = (self.baseline, self.candidate)
         named = [one.source for one in sides] + [one.calibration for one in sides] + [self.dataset]
         return frozenset(digest for digest in named if digest is not None)
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a finished forge run made: artifact, envelope of its build, precision as its manifest says."""
-
-    artifact: str
-    build: str
-    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,8 @@ def order_of(
     candidate = _side(asked, source_path, name, catalogue, default="fp32")
     baseline = _side(options.baseline or BuildChoice(), source_path, name, catalogue, default=SOURCE_PRESET)
     dataset = None if options.dataset is None else _digest(options.dataset, "dataset")
-    return Order(baseline=baseline, candidate=candidate, options=options, dataset=dataset)
+    ready = Built(candidate.source, None, candidate.precision) if model_path is None else None
+    return Order(baseline=baseline, candidate=candidate, options=options, dataset=dataset, ready=ready)
 
 
 def first_runs(job: JobFacts) -> list[Enqueue]:
@@ -200,11 +208,12 @@ def advance(job: JobFacts, runs: Sequence[RunFacts]) -> list[Action]:
     missing: list[Action] = []
     if "baseline" not in by_role:
         missing.append(_forge(job, "baseline", job.order.baseline))
-    if "candidate" not in by_role:
+    ready = job.order.ready
+    if ready is None and "candidate" not in by_role:
         missing.append(_forge(job, "candidate", job.order.candidate))
     if missing:
         return missing
-    baseline, candidate = by_role["baseline"].built, by_role["candidate"].built
+    baseline, candidate = by_role["baseline"].built, ready or by_role["candidate"].built
     if baseline is None or candidate is None:
         return []
     if "pair" not in by_role:

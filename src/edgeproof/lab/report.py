@@ -70,7 +70,10 @@ class Charts:
 
 @dataclass(frozen=True)
 class Section:
-    """All that a template shows of one completed job. Figures are ``measured``, or what else it says."""
+    """All that a template shows of one completed job. Figures are ``measured``, or what else it says.
+
+    A side that came as an artifact has neither manifest nor build.
+    """
 
     name: str
     job_id: str
@@ -87,7 +90,7 @@ class Section:
     flips: Flips | None
     manifests: Mapping[str, ForgeManifest]
     cached: Mapping[str, bool]
-    builds: Mapping[str, str]
+    builds: Mapping[str, str | None]
     dataset: str | None
     isolation: str
     before: EnvironmentSnapshot
@@ -192,11 +195,12 @@ def _read(reported: ReportJob, result: Mapping[str, Any]) -> Section:
         line=time_line(samples) if samples else None,
         flips=flips(quality) if quality else None,
         manifests={
-            side: msgspec.convert(forge[side]["manifest"], ForgeManifest)
-            for side in ("baseline", "candidate")
+            side: msgspec.convert(told["manifest"], ForgeManifest)
+            for side, told in forge.items()
+            if told is not None
         },
-        cached={side: forge[side]["cached"] is not None for side in ("baseline", "candidate")},
-        builds=msgspec.convert(provenance["builds"], dict[str, str]),
+        cached={side: told["cached"] is not None for side, told in forge.items() if told is not None},
+        builds=msgspec.convert(provenance["builds"], dict[str, str | None]),
         dataset=msgspec.convert(provenance["dataset"], str | None),
         isolation=msgspec.convert(provenance["isolation"], str),
         before=msgspec.convert(provenance["environment"]["before"], EnvironmentSnapshot),

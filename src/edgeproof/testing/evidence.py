@@ -90,7 +90,7 @@ class Scene:
     ``jitter`` is the relative spread between process pairs. With ``settled`` False no warm-up came to rest.
     ``noise_pct`` is the device's noise floor. ``numbers`` is what the results claim their numbers to be: to
     readers they shall look like a device's. ``receipts``: the control plane's notes on what it took are
-    among the evidence.
+    among the evidence. With ``forged`` False the candidate came as an artifact, which no run built.
     """
 
     job_id: str = "job_test"
@@ -107,6 +107,7 @@ class Scene:
     candidate_precision: Precision = "int8"
     numbers: Literal["measured", "estimated", "simulated"] = "measured"
     receipts: bool = False
+    forged: bool = True
     seed: int = 1
     policy: Policy = field(default_factory=default_policy)
 
@@ -153,7 +154,12 @@ class _Maker:
     def make(self) -> EvidenceSet:
         self._keep("policy", canonical(self._scene.policy))
         baseline = self._build("baseline", "source", "fp32")
-        candidate = self._build("candidate", "int8_static", self._scene.candidate_precision)
+        precision = self._scene.candidate_precision
+        candidate = (
+            self._build("candidate", "int8_static", precision)
+            if self._scene.forged
+            else self._as_it_came(precision)
+        )
         self._measure(baseline, candidate)
         return EvidenceSet(
             documents=self._documents,
@@ -266,6 +272,12 @@ class _Maker:
         build = self._seal("build", binding, statement)
         return MeasuredArtifact(
             artifact=artifact, build=build, source=source, precision=precision, model_name="digits"
+        )
+
+    def _as_it_came(self, precision: Precision) -> MeasuredArtifact:
+        artifact = self._name("artifact candidate")
+        return MeasuredArtifact(
+            artifact=artifact, build=None, source=artifact, precision=precision, model_name="digits"
         )
 
     def _measure(self, baseline: MeasuredArtifact, candidate: MeasuredArtifact) -> None:

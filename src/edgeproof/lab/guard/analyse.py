@@ -20,7 +20,8 @@ from edgeproof.contract.statements import BuildStatement
 from edgeproof.lab.compare import CONDITIONS
 from edgeproof.lab.guard import comparison as of_comparison
 from edgeproof.lab.guard import pair, provenance, result
-from edgeproof.lab.guard.pair import GuardCase, Rule, SideCase
+from edgeproof.lab.guard.item import skipped
+from edgeproof.lab.guard.pair import NOT_BUILT, GuardCase, Papers, Rule, SideCase
 from edgeproof.lab.guard.verdict import conclude, not_evaluated
 
 _PAPER_RULES: Final[tuple[provenance.Rule, ...]] = (
@@ -30,7 +31,7 @@ _PAPER_RULES: Final[tuple[provenance.Rule, ...]] = (
 
 
 def guard_case(
-    builds: tuple[BuildStatement, BuildStatement],
+    builds: tuple[BuildStatement, BuildStatement | None],
     results: tuple[RuntimeResult, RuntimeResult],
     quality: RawQuality,
     comparison: Comparison,
@@ -38,10 +39,10 @@ def guard_case(
 ) -> GuardCase:
     """The case of one measured pair; tuples are (baseline, candidate)."""
     outputs = (quality.baseline, quality.candidate)
-    papers = [build.predicate.buildDefinition.internalParameters for build in builds]
+    papers = [None if build is None else _papers(build) for build in builds]
     return GuardCase(
         sides={
-            name: SideCase(told.metadata, told.manifest, told.worker_runtime_summary, ran, side.nonfinite)
+            name: SideCase(told, ran, side.nonfinite)
             for name, told, ran, side in zip(("baseline", "candidate"), papers, results, outputs, strict=True)
         },
         comparison=comparison,
@@ -51,6 +52,11 @@ def guard_case(
     )
 
 
+def _papers(build: BuildStatement) -> Papers:
+    told = build.predicate.buildDefinition.internalParameters
+    return Papers(told.metadata, told.manifest, told.worker_runtime_summary)
+
+
 def papers_agree(case: GuardCase) -> Iterator[GuardEvidence]:
     """The rules of provenance over metadata and summary of either side; the manifest has its own rule.
 
@@ -58,8 +64,11 @@ def papers_agree(case: GuardCase) -> Iterator[GuardEvidence]:
     Passed items are left to ``insufficient_provenance``, one for each document.
     """
     for name, side in case.sides.items():
+        if side.papers is None:
+            yield skipped("insufficient_provenance", f"{name}.provenance", NOT_BUILT)
+            continue
         ran = provenance.runtime_facts(msgspec.to_builtins(side.result))
-        for source, document in (("metadata", side.metadata), ("summary", side.summary)):
+        for source, document in (("metadata", side.papers.metadata), ("summary", side.papers.summary)):
             papers = provenance.ProvenanceCase(
                 expected=provenance.forge_facts(msgspec.to_builtins(document)),
                 observed=ran,

@@ -19,13 +19,24 @@ from edgeproof.lab.guard.item import Severity, Status, item, skipped
 CONVERSION: Final = "Quantisation or conversion changed what the model computes."
 
 
+NOT_BUILT: Final = "it came as an artifact, which nobody here built"
+
+
 @dataclass(frozen=True)
-class SideCase:
-    """One side: what the build says it made, what the runtime says it ran, samples with NaN or infinity."""
+class Papers:
+    """What a build says it made."""
 
     metadata: ForgeMetadata
     manifest: ForgeManifest
     summary: WorkerRuntimeSummary
+
+
+@dataclass(frozen=True)
+class SideCase:
+    """One side: what its build says, None without one; what the runtime says it ran; samples with NaN or
+    infinity."""
+
+    papers: Papers | None
     result: RuntimeResult
     nonfinite: int
 
@@ -47,7 +58,10 @@ Rule = Callable[[GuardCase], Iterator[GuardEvidence]]
 def provenance_mismatch(case: GuardCase) -> Iterator[GuardEvidence]:
     """What ran is what was built: digests, backend, target, precision and shape of either side."""
     for name, side in case.sides.items():
-        for field, built, ran, severity in _provenance(side.manifest, side.result):
+        if side.papers is None:
+            yield skipped("provenance_mismatch", f"{name}.provenance", NOT_BUILT)
+            continue
+        for field, built, ran, severity in _provenance(side.papers.manifest, side.result):
             same = built == ran
             yield item(
                 "provenance_mismatch",
