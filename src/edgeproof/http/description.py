@@ -103,7 +103,8 @@ def openapi_config() -> OpenAPIConfig:
         description=(
             "Errors are `application/problem+json` (RFC 9457) with a stable `code`. "
             "Times are RFC 3339 in UTC. "
-            "Unknown fields of a request are ignored."
+            "Unknown fields of a request are ignored. "
+            "`openapi/examples` of the repository has an exchange of each operation."
         ),
         components=Components(
             security_schemes={
