@@ -77,16 +77,19 @@ class AnalyzeBody(AnalyzeRequest, frozen=True, kw_only=True):
 
 
 class WorkerRequest(Wire, frozen=True, kw_only=True):
-    """``GET /api/jobs/{id}/worker-request``: what a queued analyze job asks of a worker."""
+    """``GET /api/jobs/{id}/worker-request``: what a queued analyze job asks of a worker.
+
+    The summary comes last: the originals' Runtime takes a key where the text has it first.
+    """
 
     job_id: IdText
-    input_summary: dict[str, Any]
     requested_at: UtcTime
     model_path: PathText | None = None
     artifact_path: PathText | None = None
     metadata_path: PathText | None = None
     manifest_path: PathText | None = None
     options: dict[str, Any]
+    input_summary: dict[str, Any]
 
 
 class WorkerError(Wire, frozen=True, kw_only=True):

@@ -71,5 +71,10 @@ def worker_request(job: Mapping[str, Any], caller_options: Mapping[str, Any] | N
         "input_summary": summary,
         "requested_at": job.get("updated_at") or job["created_at"],
         **{path: summary.get(path) for path in _PATHS},
-        "options": options,
+        "options": _plain_ones_first(options),
     }
+
+
+def _plain_ones_first(options: Mapping[str, Any]) -> dict[str, Any]:
+    # For readers that take a key where the text has it first: `precision` before `baseline.precision`.
+    return dict(sorted(options.items(), key=lambda one: isinstance(one[1], dict | list)))

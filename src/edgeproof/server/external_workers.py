@@ -7,6 +7,7 @@ from typing import Final
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.worker import WorkerToken, WorkerView
+from edgeproof.server.audit import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.principals import require, token_digest
 from edgeproof.server.rows import Row
@@ -20,9 +21,12 @@ SELECT principal_id, name, created_at, revoked_at FROM principals WHERE kind = '
 ORDER BY created_at, principal_id
 """
 _REVOKE: Final = """
-UPDATE principals SET revoked_at = coalesce(revoked_at, clock_timestamp())
+UPDATE principals SET revoked_at = clock_timestamp()
+WHERE principal_id = $1 AND kind = 'external' AND revoked_at IS NULL RETURNING principal_id
+"""
+_FIND: Final = """
+SELECT principal_id, name, created_at, revoked_at FROM principals
 WHERE principal_id = $1 AND kind = 'external'
-RETURNING principal_id, name, created_at, revoked_at
 """
 
 
@@ -31,7 +35,9 @@ async def create_worker(plane: ControlPlane, principal: Principal, name: str) ->
     require(principal, "admin")
     token = f"edgeproof-external-{secrets.token_urlsafe(32)}"
     worker_id = f"external-{secrets.token_hex(8)}"
-    await plane.database.pool.execute(_CREATE, worker_id, name, token_digest(token))
+    async with plane.database.transaction() as connection:
+        await connection.execute(_CREATE, worker_id, name, token_digest(token))
+        await record(connection, principal.principal_id, "worker.created", worker_id, {"name": name})
     return WorkerToken(worker_id=worker_id, name=name, token=token)
 
 
@@ -47,7 +53,10 @@ async def revoke_worker(plane: ControlPlane, principal: Principal, worker_id: st
     Raises ``Refused`` (``not_found``).
     """
     require(principal, "admin")
-    row = await plane.database.pool.fetchrow(_REVOKE, worker_id)
+    async with plane.database.transaction() as connection:
+        if await connection.fetchval(_REVOKE, worker_id) is not None:
+            await record(connection, principal.principal_id, "worker.revoked", worker_id)
+        row = await connection.fetchrow(_FIND, worker_id)
     if row is None:
         raise Refused("not_found", "no such worker")
     return _view(row)

@@ -18,6 +18,7 @@ from edgeproof.lab.worker_bundle import Sender
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.lab.worker_response import Completed, Failed, applied, read_response
 from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
+from edgeproof.server.audit import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
 from edgeproof.server.events import append_event, demand_visible
@@ -83,6 +84,9 @@ async def respond(plane: ControlPlane, principal: Principal, job_id: str, body: 
         )
         outcome = applied(response, sender)
         await refer_to_artifact(connection, job_id, digest, RESPONSE_ROLE)
+        ended = "failed" if isinstance(outcome, Failed) else "completed"
+        told = {"status": ended, "response": digest}
+        await record(connection, principal.principal_id, "job.answered", job_id, told)
         return await _end(connection, job, outcome, {"role": RESPONSE_ROLE, "digest": digest})
 
 

@@ -12,7 +12,11 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.worker import SUMMARY_FIELDS, AnalyzeBody, ForgeHandover
 from edgeproof.lab.forge_handover import asked_by, handover_summary
+from edgeproof.lab.plan import order_of
 from edgeproof.lab.worker_request import options_of, worker_request
+from edgeproof.testing.folder import make_folder
+
+from .test_plan import CATALOGUE
 
 Read = Callable[[str], Any]
 NAME = "forge_worker_runtime_summary"
@@ -133,3 +137,15 @@ def test_a_field_of_the_wrong_form_is_refused(fixture_file: Read, field: str, va
 
 def test_half_a_request_and_half_a_summary_is_refused(fixture_file: Read) -> None:
     assert "either" in refusal({**fixture_file(NAME), "model_path": "sha256:m"}).detail
+
+
+def test_what_our_own_forge_hands_over_is_taken() -> None:
+    built = make_folder().dossier.candidate_build
+    assert built is not None
+    told = built.predicate.buildDefinition.internalParameters.worker_runtime_summary
+    summary = summary_of(msgspec.to_builtins(told))
+    order = order_of(
+        summary["model_path"], summary["artifact_path"], options_of(summary["options"]), CATALOGUE
+    )
+    assert order.candidate.source == told.artifact_sha256
+    assert order.baseline.source == told.source_model_sha256

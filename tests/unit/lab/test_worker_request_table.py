@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +108,32 @@ def test_row_notes_to_options_notes_when_present(fixture_file: Read) -> None:
     assert worker_request(job)["options"]["notes"] == job["input_summary"]["notes"]
     silent = {key: value for key, value in job["input_summary"].items() if key != "notes"}
     assert "notes" not in worker_request({**job, "input_summary": silent})["options"]
+
+
+def test_a_reader_that_takes_a_key_where_the_text_has_it_first_reads_it_right(fixture_file: Read) -> None:
+    """The originals' Runtime has no JSON parser: it looks for the first such key."""
+    request = fixture_file("worker_request")
+    theirs = {
+        "model_path": "theirs.onnx",
+        "artifact_path": "theirs.engine",
+        "precision": "int8",
+        "preset": "x",
+    }
+    options = {"baseline": theirs, **request["input_summary"]["options"]}
+    summary = {"options": options, **{k: v for k, v in request["input_summary"].items() if k != "options"}}
+    made = worker_request(job_of(request, input_summary=summary))
+    text = msgspec.json.encode(msgspec.convert(made, WorkerRequest)).decode()
+    for name in ("job_id", "model_path", "artifact_path", "metadata_path", "manifest_path", "requested_at"):
+        assert first(text, name) == made[name]
+    inside = text[text.index('"options":') :]
+    for name in ("backend", "target", "precision", "batch", "height", "width"):
+        assert first(inside, name) == request["options"][name]
+
+
+def first(text: str, name: str) -> Any:
+    """The value behind the first key of that name."""
+    value, _ = json.JSONDecoder().raw_decode(text[text.index(f'"{name}":') + len(name) + 3 :])
+    return value
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "cancelled"])

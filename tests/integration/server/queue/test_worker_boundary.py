@@ -17,6 +17,7 @@ from edgeproof.lab.forge_handover import asked_by
 from edgeproof.server.advance import sweep
 from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import open_artifact
+from edgeproof.server.audit import list_entries
 from edgeproof.server.control_plane import Principal
 from edgeproof.server.documents import load_document
 from edgeproof.server.external_workers import create_worker, list_workers, revoke_worker
@@ -271,3 +272,21 @@ async def test_a_handed_over_artifact_is_found_by_its_digest(yard: Any, fixture_
     assert {row[0] for row in inputs} == {yard.model, yard.dataset}
     missing = asked_by(msgspec.convert({**summary, "artifact_sha256": "0" * 64}, AnalyzeBody))
     assert await refusal(analyze(yard.plane, yard.user, missing)) == "artifact_missing"
+
+
+async def test_who_made_revoked_and_answered_is_audited(yard: Any, admin: Principal) -> None:
+    made = await create_worker(yard.plane, admin, "jetson lab")
+    worker = await authenticate(yard.plane, made.token)
+    job_id = await external_job(yard)
+    body = completed_answer(await read_worker_request(yard.plane, worker, job_id))
+    await respond(yard.plane, worker, job_id, body)
+    assert await refusal(respond(yard.plane, worker, job_id, body)) == "job_terminal"
+    for _ in range(2):
+        await revoke_worker(yard.plane, admin, made.worker_id)
+    of_worker = (await list_entries(yard.plane, admin, subject=made.worker_id)).entries
+    assert [(one.actor, one.act) for one in of_worker] == [
+        (admin.principal_id, "worker.revoked"), (admin.principal_id, "worker.created"),
+    ]  # fmt: skip
+    (answered,) = (await list_entries(yard.plane, admin, actor=made.worker_id)).entries
+    assert (answered.act, answered.subject) == ("job.answered", job_id)
+    assert answered.data == {"status": "completed", "response": hashlib.sha256(body).hexdigest()}
