@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgeproof.contract.errors import Refused
+
+LAST: Final = 2**63 - 1
+"""Behind every row: where a listing without a cursor begins."""
 
 
 def read_cursor(cursor: str | None) -> int | None:

@@ -26,7 +26,7 @@ from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
 from edgeproof.domain.requirements import missing
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.cursors import read_cursor
+from edgeproof.server.cursors import LAST, read_cursor
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
@@ -71,7 +71,6 @@ def _page(*wanted: str) -> str:
     """  # noqa: S608
 
 
-_LAST: Final = 2**63 - 1
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
 _RUNNERS: Final = "SELECT runner_id, capabilities FROM good_runners"
 _NOTHING: Final = Capabilities(device_class="none", cpu_count=0, memory_bytes=0, isolation="none")
@@ -144,7 +143,7 @@ async def list_jobs(
             return JobPage(jobs=())
         asked = {"owner": principal.principal_id, **asked}
     rows = await plane.database.pool.fetch(
-        _page(*asked), _LAST if before is None else before, limit + 1, *asked.values()
+        _page(*asked), LAST if before is None else before, limit + 1, *asked.values()
     )
     jobs = await _views(plane, rows[:limit])
     return JobPage(jobs=jobs, next_cursor=str(rows[limit - 1]["seq"]) if len(rows) > limit else None)

@@ -1,7 +1,8 @@
-"""The SQL of kept results. Who may see which is ``$1`` (the principal) and ``$2`` (whether it sees all)."""
+"""The SQL of kept results. Whose are seen is a condition like any other: ``owner``."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 VIEW: Final = """
@@ -25,35 +26,60 @@ KEY: Final = "SELECT digest FROM result_keys WHERE owner_id = $1 AND key = $2"
 POSTED: Final = f"""
 SELECT {VIEW}, body FROM runtime_results WHERE owner_id = $1 AND digest = $2 AND source = 'posted'
 """  # noqa: S608 - only the constant above is filled in
-FIND: Final = f"""
-SELECT {VIEW}, body FROM runtime_results
-WHERE (owner_id = $1 OR $2) AND (result_id = $3 OR digest = $4 OR (job_id = $3 AND role = 'candidate'))
-ORDER BY result_id = $3 DESC, seq DESC LIMIT 1
-"""  # noqa: S608 - only the constant above is filled in
-PAGE: Final = f"""
-SELECT {VIEW} FROM runtime_results
-WHERE (owner_id = $1 OR $2) AND ($3::bigint IS NULL OR seq < $3)
-  AND ($4::text IS NULL OR lower(model) = lower($4)) AND ($5::text IS NULL OR lower(engine) = lower($5))
-  AND ($6::text IS NULL OR lower(device) = lower($6)) AND ($7::text IS NULL OR lower(precision) = lower($7))
-  AND ($8::text IS NULL OR compare_key = $8) AND ($9::text IS NULL OR backend_key = $9)
-  AND ($10::text IS NULL OR basis = $10) AND ($11::text IS NULL OR source = $11)
-  AND ($12::text IS NULL OR job_id = $12) AND ($13::text IS NULL OR owner_id = $13)
-  AND (NOT $14 OR NOT dry_run)
-ORDER BY seq DESC LIMIT $15
-"""  # noqa: S608 - only the constant above is filled in
-# The newest result that has an older one to go with; the newest of those is its partner.
-PAIR: Final = """
-SELECT base.result_id AS base, new.result_id AS new
-FROM runtime_results new CROSS JOIN LATERAL (
-    SELECT result_id FROM runtime_results base
-    WHERE base.owner_id = new.owner_id AND base.pair_key = new.pair_key AND NOT base.dry_run
-      AND (base.measured_at, base.seq) < (new.measured_at, new.seq)
-      AND (lower(base.precision) = lower(new.precision)) = ($3 = 'same_precision')
-    ORDER BY base.measured_at DESC, base.seq DESC LIMIT 1
-) base
-WHERE (new.owner_id = $1 OR $2) AND NOT new.dry_run
-  AND ($4::text IS NULL OR lower(new.model) = lower($4))
-  AND ($5::text IS NULL OR lower(new.engine) = lower($5))
-  AND ($6::text IS NULL OR lower(new.device) = lower($6))
-ORDER BY new.measured_at DESC, new.seq DESC LIMIT 1
-"""
+_WANTED: Final = {
+    "owner": "r.owner_id = {}",
+    "model": "lower(r.model) = lower({})",
+    "engine": "lower(r.engine) = lower({})",
+    "device": "lower(r.device) = lower({})",
+    "precision": "lower(r.precision) = lower({})",
+    "compare_key": "r.compare_key = {}",
+    "backend_key": "r.backend_key = {}",
+    "basis": "r.basis = {}",
+    "source": "r.source = {}",
+    "job": "r.job_id = {}",
+    "dry_run": "r.dry_run = {}",
+}
+# Each set of conditions has its own statement, as with jobs: one for all could use none of the indexes.
+
+
+def _asking(wanted: tuple[str, ...], first: int) -> str:
+    told = (_WANTED[name].format(f"${number}") for number, name in enumerate(wanted, first))
+    return "".join(f" AND {one}" for one in told)
+
+
+@cache
+def find(*wanted: str) -> str:
+    """By id (``$1``), digest (``$2``) or, for its candidate, a job's id (``$1``)."""
+    return f"""
+    SELECT {VIEW}, body FROM runtime_results r
+    WHERE (r.result_id = $1 OR r.digest = $2 OR (r.job_id = $1 AND r.role = 'candidate')){_asking(wanted, 3)}
+    ORDER BY r.result_id = $1 DESC, r.seq DESC LIMIT 1
+    """  # noqa: S608 - only the constants above are filled in
+
+
+@cache
+def page(*wanted: str) -> str:
+    """Before the row numbered ``$1``, ``$2`` rows."""
+    return f"""
+    SELECT {VIEW} FROM runtime_results r WHERE r.seq < $1{_asking(wanted, 3)} ORDER BY r.seq DESC LIMIT $2
+    """  # noqa: S608 - only the constants above are filled in
+
+
+@cache
+def pair(*wanted: str) -> str:
+    """The newest result that has an older one to go with; the newest of those is its partner.
+
+    ``$1``: whether they are to be of one precision.
+    """
+    return f"""
+    SELECT base.result_id AS base, r.result_id AS new
+    FROM runtime_results r CROSS JOIN LATERAL (
+        SELECT result_id FROM runtime_results base
+        WHERE base.owner_id = r.owner_id AND base.pair_key = r.pair_key AND NOT base.dry_run
+          AND (base.measured_at, base.seq) < (r.measured_at, r.seq)
+          AND (lower(base.precision) = lower(r.precision)) = $1
+        ORDER BY base.measured_at DESC, base.seq DESC LIMIT 1
+    ) base
+    WHERE NOT r.dry_run{_asking(wanted, 2)}
+    ORDER BY r.measured_at DESC, r.seq DESC LIMIT 1
+    """  # noqa: S608 - only the constants above are filled in

@@ -30,7 +30,7 @@ from edgeproof.contract.stored_results import (
 from edgeproof.lab.result_identity import identity_of
 from edgeproof.server import result_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.cursors import read_cursor
+from edgeproof.server.cursors import LAST, read_cursor
 from edgeproof.server.database import Connection
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
@@ -106,10 +106,8 @@ async def keep_result(
 
 async def find_result(plane: ControlPlane, principal: Principal, reference: str) -> ResultDocument | None:
     """By ``contract.stored_results.ResultReference``, among those that the principal may see."""
-    digest = digest_of_uri(reference) or reference
-    row = await plane.database.pool.fetchrow(
-        result_sql.FIND, principal.principal_id, principal.kind == "admin", reference, digest
-    )
+    digest, asked = digest_of_uri(reference) or reference, _visible(principal)
+    row = await plane.database.pool.fetchrow(result_sql.find(*asked), reference, digest, *asked.values())
     return None if row is None else _document(row)
 
 
@@ -133,23 +131,14 @@ async def list_results(
 ) -> ResultPage:
     """Newest kept first. Users see their own, admins all. Raises ``Refused`` (``invalid_request``)."""
     require(principal, "user", "admin")
+    before = read_cursor(cursor)
+    asked = _asked(principal, wanted)
+    if without_dry_runs:
+        asked["dry_run"] = False
+    if principal.kind != "admin" and asked["owner"] != principal.principal_id:
+        return ResultPage(results=())
     rows = await plane.database.pool.fetch(
-        result_sql.PAGE,
-        principal.principal_id,
-        principal.kind == "admin",
-        read_cursor(cursor),
-        wanted.model,
-        wanted.engine,
-        wanted.device,
-        wanted.precision,
-        wanted.compare_key,
-        wanted.backend_key,
-        wanted.basis,
-        wanted.source,
-        wanted.job,
-        wanted.owner,
-        without_dry_runs,
-        limit + 1,
+        result_sql.page(*asked), LAST if before is None else before, limit + 1, *asked.values()
     )
     return ResultPage(
         results=tuple(_view(row) for row in rows[:limit]),
@@ -162,16 +151,21 @@ async def newest_pair(
 ) -> tuple[str, str] | None:
     """Ids of baseline and candidate: the newest by their own times, of one owner, model, shape, engine and
     device, and of one precision or of two. ``wanted`` may name model, engine and device."""
+    asked = {**_asked(principal, wanted), **_visible(principal)}
     row: asyncpg.Record | None = await plane.database.pool.fetchrow(
-        result_sql.PAIR,
-        principal.principal_id,
-        principal.kind == "admin",
-        mode,
-        wanted.model,
-        wanted.engine,
-        wanted.device,
+        result_sql.pair(*asked), mode == "same_precision", *asked.values()
     )
     return None if row is None else (row["base"], row["new"])
+
+
+def _visible(principal: Principal) -> dict[str, Any]:
+    return {} if principal.kind == "admin" else {"owner": principal.principal_id}
+
+
+def _asked(principal: Principal, wanted: ResultFilter) -> dict[str, Any]:
+    """By the names of ``result_sql``; the owner is the one that is asked for, else who asks."""
+    given = msgspec.structs.asdict(wanted)
+    return _visible(principal) | {name: value for name, value in given.items() if value is not None}
 
 
 def stated_time(text: str | None) -> datetime | None:
