@@ -9,6 +9,7 @@ import asyncpg
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policies import PolicyInfo, PolicyView
 from edgeproof.contract.policy import Policy
+from edgeproof.lab.inferedge import inferedge_policy
 from edgeproof.lab.policies import check_policy
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.policies import add_policy, find_policy
@@ -45,6 +46,8 @@ async def keep_policy(plane: ControlPlane, principal: Principal, policy: Policy)
     """
     require(principal, "admin")
     check_policy(policy)
+    if policy.name.startswith(inferedge_policy().name):
+        raise Refused("conflict", f"{policy.name} is the name of a policy over unsigned results")
     digest = await add_policy(plane.database, policy, added_by=principal.principal_id)
     return await show_policy(plane, principal, digest)
 

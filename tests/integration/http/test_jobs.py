@@ -121,6 +121,20 @@ async def test_bad_requests_name_what_is_wrong(user: ControlPlaneClient, model: 
     assert await refused(user.analyze(AnalyzeRequest(model_path="/etc/passwd"))) == "path_not_allowed"
 
 
+async def test_links_name_only_routes_that_exist(
+    user: ControlPlaneClient, raw: httpx.AsyncClient, job: JobView
+) -> None:
+    assert set(job.links) >= {"self", "events", "cancel"}
+    for name, link in job.links.items():
+        if name != "cancel":
+            async with raw.stream("GET", link) as response:
+                assert response.status_code == 200, name
+    cancelled = msgspec.convert((await raw.post(job.links["cancel"])).json(), JobView)
+    assert cancelled.next_actions == ("create_new_job",)
+    assert "cancel" not in cancelled.links
+    assert {(await raw.get(link)).status_code for link in cancelled.links.values()} == {200}
+
+
 async def test_completing_by_hand_is_for_development(
     server: ControlPlane, raw: httpx.AsyncClient, job: JobView
 ) -> None:

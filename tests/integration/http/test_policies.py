@@ -57,6 +57,11 @@ async def test_another_content_of_a_version_is_refused(admin: ControlPlaneClient
     assert (await refused(admin.add_policy(other))).code == "conflict"
 
 
+@pytest.mark.parametrize("name", ["inferedge-v1", "inferedge-v1-changed"])
+async def test_the_name_of_the_unsigned_policy_is_taken(admin: ControlPlaneClient, name: str) -> None:
+    assert (await refused(admin.add_policy(msgspec.structs.replace(STRICT, name=name)))).code == "conflict"
+
+
 @pytest.mark.parametrize("name", ["nobody", "0" * 64])
 async def test_an_unknown_policy_is_said(user: ControlPlaneClient, name: str) -> None:
     assert (await refused(user.policy(name))).code == "unknown_policy"
