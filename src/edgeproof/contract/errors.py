@@ -85,6 +85,7 @@ CODES: Final[dict[str, Code]] = {
     "model_output_not_finite": Code(422, "The model returns NaN or infinity"),
     "incomparable_outputs": Code(422, "Baseline and candidate do not have the same inputs and outputs"),
     "memory_limit": Code(422, "The stage exceeded its memory limit"),
+    "disk_limit": Code(422, "The stage exceeded its disk limit"),
     "time_limit": Code(422, "The stage exceeded its time limit"),
     "stage_crashed": Code(500, "The stage ended unexpectedly"),
     "backend_missing": Code(500, "This runner lacks the backend"),

@@ -6,7 +6,8 @@ that it starts fast and can do nothing else. Levels (DESIGN decision 13):
 - ``none``: ends with the runner, no more.
 - ``rlimit``: bounds on data memory, file size, open files and core dumps.
 - ``namespaces``: also its own user, network (without any interface up), process, IPC and mount
-  namespace, with the runner's folder hidden but for the workspace, and the sockets under ``/run`` hidden.
+  namespace, with the runner's folder hidden but for the workspace, ``/run`` hidden, all else read-only (on
+  Linux 5.12 and later), a small ``/dev/shm`` of its own, and no Unix sockets (``syscall_filter``).
 
 This process stays as the *keeper*: it ends as the command ended, and everything that the command started
 ends before it. Asked to end (SIGTERM), or left by the runner, it ends the command first. Within
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -30,6 +32,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, TypedDict
+
+from edgeproof.runner import syscall_filter
 
 _CLONE_NEWNS: Final = 0x0002_0000
 _CLONE_NEWIPC: Final = 0x0800_0000
@@ -46,6 +50,11 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _INSIDE_UID: Final = 1000
 _SOCKETS: Final = Path("/run")
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - covered, not used
+_MOUNT_SETATTR: Final = 442
+_AT_FDCWD: Final = -100
+_AT_RECURSIVE: Final = 0x8000
+_MOUNT_ATTR_RDONLY: Final = 1
 
 FAILED_EXIT: Final = 125
 """Exit status when the confinement itself could not be made; a command's own 125 is told as 1."""
@@ -119,14 +128,41 @@ def _enter_namespaces(confinement: Confinement) -> None:
     workspace.mkdir(parents=True)
     _mount(f"/proc/self/fd/{descriptor}", str(workspace), None, _MS_BIND)
     os.close(descriptor)
+    if _set_mounts(Path("/"), read_only=True):
+        _set_mounts(workspace, read_only=False)
+    if _SHARED_MEMORY.is_dir():
+        _cover(_SHARED_MEMORY, "size=64m,mode=1777")
 
 
 def _holds_python(folder: Path) -> bool:
     return any(Path(one).is_relative_to(folder) for one in (sys.executable, *sys.path))
 
 
-def _cover(folder: Path) -> None:
-    _mount("tmpfs", str(folder), "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
+def _cover(folder: Path, options: str = "size=1m,mode=0755") -> None:
+    _mount("tmpfs", str(folder), "tmpfs", _MS_NOSUID | _MS_NODEV, options)
+
+
+def _set_mounts(folder: Path, *, read_only: bool) -> bool:
+    """Of everything under ``/``, or of one mount. False where the kernel cannot (before 5.12)."""
+    recursive = _AT_RECURSIVE if folder == Path("/") else 0
+    # struct mount_attr: set, clear, propagation, user namespace
+    change = (_MOUNT_ATTR_RDONLY, 0, 0, 0) if read_only else (0, _MOUNT_ATTR_RDONLY, 0, 0)
+    attributes = (ctypes.c_uint64 * 4)(*change)
+    try:
+        _call(
+            "syscall",
+            ctypes.c_long(_MOUNT_SETATTR),
+            ctypes.c_long(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(folder)),
+            ctypes.c_long(recursive),
+            ctypes.byref(attributes),
+            ctypes.c_long(ctypes.sizeof(attributes)),
+        )
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return False
+    return True
 
 
 def _keep(child: int, failed: int) -> NoReturn:
@@ -181,6 +217,8 @@ def _become(confinement: Confinement, command: list[str], keeper_alive: int) -> 
         _limit(confinement)
     if sys.platform == "linux":
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        if confinement["level"] == "namespaces":
+            syscall_filter.install()
     os.chdir(confinement["workspace"])
     os.execv(command[0], command)  # noqa: S606 - the command is the runner's own, without a shell
 

@@ -6,6 +6,7 @@ Called only once every process of the stage has ended.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -57,6 +58,19 @@ def left_file(workspace: Path, name: str, bound: int) -> Path:
     if kind.st_size > bound:
         raise _invalid(f"{path.name} is larger than {bound} bytes")
     return real
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files under ``folder`` occupy on disk, each once; what vanishes meanwhile does not count."""
+    total, seen = 0, set[int]()
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - a child may make very many
+                if found.st_ino not in seen:
+                    seen.add(found.st_ino)
+                    total += found.st_blocks * 512
+    return total
 
 
 def _invalid(detail: str) -> StageFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import sys
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def memory_bytes(pid: int) -> int:
     Memory shared within the tree counts once for each process that maps it.
     """
     return sum(_memory(process) for process in members(pid))
+
+
+def unlinked_bytes(pid: int) -> int:
+    """Disk space of files that the tree holds open and that have no name any more."""
+    if sys.platform != "linux":
+        return 0
+    found: dict[tuple[int, int], int] = {}
+    for process in members(pid):
+        for descriptor in Path(f"/proc/{process.pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                told = descriptor.stat()
+                if told.st_nlink == 0 and stat.S_ISREG(told.st_mode):
+                    found[told.st_dev, told.st_ino] = told.st_blocks * 512
+    return sum(found.values())
 
 
 def _memory(process: psutil.Process) -> int:

@@ -21,12 +21,13 @@ import psutil
 from edgeproof.contract.errors import CODES, StageFailed
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import FailRequest, Isolation
-from edgeproof.contract.statements import RunLimits
+from edgeproof.contract.statements import RunLimits, RuntimeConfig
 from edgeproof.runner import process_tree
 from edgeproof.runner.confine import FAILED_EXIT
-from edgeproof.runner.handover import left_bytes
+from edgeproof.runner.handover import disk_bytes, left_bytes
 from edgeproof.runner.isolation import child_environment, confined
 from edgeproof.runner.stage import OUTCOME_FILE, TASK_FILE, ForgeDone, Outcome, RuntimeDone, StageError, Task
+from edgeproof.runtime.host_lock import make_host_lock
 
 STAGE_COMMAND: Final = (sys.executable, "-I", "-m", "edgeproof.runner.stage")
 _MEMORY_SIGNALS: Final = frozenset({signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS})
@@ -40,8 +41,11 @@ _LINE_BYTES: Final = 4096
 _OUTCOME_BYTES: Final = 8 << 20
 _EVIDENCE_BYTES: Final = 64 << 10
 _COUNT_BOUND: Final = 1 << 53
+_DISK_SHARE: Final = 8
+"""A workspace may grow by so many times what its run may upload."""
+_DISK_TICKS: Final = 4
 
-_Ending = Literal["ended", "time", "memory"]
+_Ending = Literal["ended", "time", "memory", "disk"]
 
 
 async def run_stage(
@@ -56,6 +60,10 @@ async def run_stage(
 ) -> ForgeDone | RuntimeDone:
     """The outcome of ``task``, done in ``workspace``. Raises ``StageFailed`` for every other ending."""
     (workspace / TASK_FILE).write_bytes(msgspec.json.encode(task))
+    if isinstance(task.config, RuntimeConfig):
+        # What a stage finds outside its workspace it can only read.
+        make_host_lock()
+    disk = await asyncio.to_thread(disk_bytes, workspace) + _DISK_SHARE * limits.max_upload_bytes
     process = await asyncio.create_subprocess_exec(
         *confined(level, workspace, hide, limits, list(command)),
         stdin=asyncio.subprocess.DEVNULL,
@@ -69,7 +77,7 @@ async def run_stage(
     tail = bytearray()
     reading = asyncio.gather(_relay(process.stdout, on_progress), _keep_tail(process.stderr, tail))
     try:
-        ending = await _ending(process, limits)
+        ending = await _ending(process, limits, workspace, disk)
     finally:
         await _end(process)
         # Within the grace, for what stays open is held by a process that got away.
@@ -80,16 +88,24 @@ async def run_stage(
     if ending == "memory":
         detail = f"the stage used more than {limits.max_memory_bytes} bytes of memory"
         raise StageFailed("memory_limit", detail)
+    if ending == "disk":
+        raise StageFailed("disk_limit", f"the stage's workspace grew beyond {disk} bytes")
     if process.returncode != 0:
         raise _death(process.returncode, tail.decode(errors="replace").strip())
     return _outcome(await asyncio.to_thread(left_bytes, workspace / OUTCOME_FILE, _OUTCOME_BYTES))
 
 
-async def _ending(process: asyncio.subprocess.Process, limits: RunLimits) -> _Ending:
+async def _ending(
+    process: asyncio.subprocess.Process, limits: RunLimits, workspace: Path, disk: int
+) -> _Ending:
     ended = asyncio.create_task(process.wait())
+    ticks = 0
     try:
         async with asyncio.timeout(limits.max_seconds):
             while not ended.done():
+                ticks += 1
+                if ticks % _DISK_TICKS == 0 and await asyncio.to_thread(_disk, process.pid, workspace) > disk:
+                    return "disk"
                 if process_tree.memory_bytes(process.pid) > limits.max_memory_bytes:
                     return "memory"
                 await asyncio.wait({ended}, timeout=_WATCH_SECONDS)
@@ -98,6 +114,10 @@ async def _ending(process: asyncio.subprocess.Process, limits: RunLimits) -> _En
     finally:
         ended.cancel()
     return "ended"
+
+
+def _disk(pid: int, workspace: Path) -> int:
+    return disk_bytes(workspace) + process_tree.unlinked_bytes(pid)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -45,6 +45,14 @@ def _open(path: Path) -> int:
     raise Unavailable("unavailable", "the measuring lock is not a regular file")
 
 
+def make_host_lock(path: Path = HOST_LOCK) -> None:
+    """Make the file if it is missing: a confined stage can open it, but not make it.
+
+    Raises ``Unavailable`` as the lock itself does.
+    """
+    os.close(_open(path))
+
+
 @contextlib.asynccontextmanager
 async def host_lock(path: Path = HOST_LOCK, *, on_wait: Callable[[], None]) -> AsyncIterator[None]:
     """Hold the lock; ``on_wait`` is called once if another measurement holds it."""

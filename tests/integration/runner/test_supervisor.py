@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -288,6 +290,26 @@ assert found == '27'
     assert (await limited.run(code, uploads=4 << 20)).code == "disk_full"
 
 
+MANY_FILES = """
+import os
+for number in range(64):
+    with open(f'part-{number}', 'wb') as file:
+        file.write(bytes(1 << 20))
+    if sys.argv[1:]:
+        kept.append(os.open(f'part-{number}', os.O_RDONLY))
+        os.unlink(f'part-{number}')
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("unlinked", [False, True])
+async def test_a_workspace_is_bounded_as_a_whole(limited: Bench, unlinked: bool) -> None:
+    """64 files, each within the bound of a file, and more than eight times that together."""
+    code = "import sys, time; kept = []" + MANY_FILES
+    error = await limited.run(code, *(["unlink"] if unlinked else []), uploads=2 << 20)
+    assert (error.code, error.fault) == ("disk_limit", "user")
+
+
 PROBE = """
 import json, os, signal, socket, sys
 told = {}
@@ -296,7 +318,7 @@ def attempt(name, act):
         told[name] = repr(act())
     except OSError as error:
         told[name] = type(error).__name__
-home, port, other, runner, unix = sys.argv[1:]
+home, port, other, runner, unix, outside = sys.argv[1:]
 attempt('key', lambda: open(home + '/runner.key').read())
 attempt('home', lambda: sorted(os.listdir(home)))
 attempt('works', lambda: len(os.listdir(home + '/work')))
@@ -310,6 +332,16 @@ status = open('/proc/self/status').read()
 attempt('capabilities', lambda: status.partition('CapEff:')[2].split()[0])
 attempt('environment', lambda: sorted(os.environ))
 attempt('unix', lambda: socket.socket(socket.AF_UNIX).connect(unix))
+attempt('datagrams', lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', unix))
+attempt('streams', lambda: len(socket.socketpair()))
+attempt('vsock', lambda: socket.socket(40, socket.SOCK_STREAM))
+libc = __import__('ctypes').CDLL(None, use_errno=True)
+errno = __import__('ctypes').get_errno
+attempt('io_uring', lambda: (libc.syscall(425, 1, 0), errno())[1])
+attempt('elsewhere', lambda: open(outside, 'w').write('x'))
+attempt('null', lambda: open('/dev/null', 'w').write('x'))
+attempt('shm', lambda: os.listdir('/dev/shm'))
+attempt('shm_write', lambda: open('/dev/shm/x', 'w').write('x'))
 attempt('descriptors', lambda: [d for d in range(64) if os.path.exists(f'/proc/self/fd/{d}')])
 open('told.json', 'w').write(json.dumps(told))
 """
@@ -325,10 +357,16 @@ async def test_in_namespaces_a_child_sees_and_reaches_nothing(tmp_path: Path, be
     other.write_text("theirs")
     os.environ["EDGEPROOF_TEST_SECRET"] = "secret"
     try:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            socket.socket(socket.AF_UNIX) as unix,
+            tempfile.NamedTemporaryFile(dir="/dev/shm"),
+        ):
             port = str(listener.getsockname()[1])
-            arguments = (str(bench.home.root), port, str(other), str(os.getpid()), "/run/nobody.sock")
-            await bench.run(PROBE, *arguments)
+            unix.bind(str(tmp_path / "s"))
+            unix.listen()
+            arguments = (str(bench.home.root), port, str(other), str(os.getpid()))
+            await bench.run(PROBE, *arguments, str(tmp_path / "s"), str(tmp_path / "outside"))
     finally:
         del os.environ["EDGEPROOF_TEST_SECRET"]
     told = json.loads((bench.workspace / "told.json").read_text())
@@ -346,7 +384,15 @@ async def test_in_namespaces_a_child_sees_and_reaches_nothing(tmp_path: Path, be
     given = {*child_environment(bench.workspace), "ORT_DISABLE_TELEMETRY"}
     assert told["environment"] == repr(sorted(given))
     assert "SECRET" not in told["environment"]
-    assert told["unix"] == "FileNotFoundError"
+    # It lies outside what is hidden: the path can be seen, and still nobody can connect.
+    assert told["unix"] == "PermissionError"
+    assert told["datagrams"] == "PermissionError"
+    assert told["streams"] == "2"
+    assert told["vsock"] == "PermissionError"
+    assert told["io_uring"] == str(errno.ENOSYS)
+    assert told["elsewhere"] == "OSError"
+    assert not (tmp_path / "outside").exists()
+    assert (told["null"], told["shm"], told["shm_write"]) == ("1", "[]", "1")
     assert told["descriptors"] == "[0, 1, 2]"
     await bench.until_nothing_is_left()
 
