@@ -32,7 +32,6 @@ from edgeproof.server.run_metrics import store_metrics
 
 _logger = logging.getLogger(__name__)
 _UNKNOWN_CODE: Final = "stage_crashed"
-_ALLOWED: Final = "SELECT 1 FROM good_keys WHERE public_key = $1"
 _HOLDER: Final = """
 SELECT held.runner_id, coalesce(held.runner_key, runners.public_key) AS public_key
 FROM (
@@ -46,7 +45,9 @@ WHERE attempt = $2 AND lease_digest = $3 AND (owner_id = $4 OR $5)
 NO_STRIKES: Final = frozenset({"handed_back", "cancelled"})
 """Ways to end a run that say nothing against the runner."""
 _HAVE: Final = """
-SELECT digest, size FROM artifacts WHERE digest = ANY($3::text[]) AND (
+SELECT EXISTS (SELECT FROM good_keys WHERE public_key = $4) AS allowed,
+    coalesce(jsonb_object_agg(digest, size), '{}') AS sizes
+FROM artifacts WHERE digest = ANY($3::text[]) AND (
     EXISTS (SELECT FROM uploads u WHERE u.principal_id = $1 AND u.digest = artifacts.digest)
     OR EXISTS (SELECT FROM job_artifacts j WHERE j.job_id = $2 AND j.digest = artifacts.digest)
 )
@@ -80,11 +81,13 @@ async def submit(
     async with plane.database.transaction() as connection:
         run = await connection.fetchrow(queue_sql.LOCK_LEASED, *fence)
         if run is not None:
-            if await connection.fetchval(_ALLOWED, result.runner_key) is None:
-                raise Refused("key_not_allowed")
             outputs = sorted(set(result.outputs.values()))
-            rows = await connection.fetch(_HAVE, principal.principal_id, run["job_id"], outputs)
-            check_outputs(result, {row["digest"]: row["size"] for row in rows})
+            (have,) = await connection.fetch(
+                _HAVE, principal.principal_id, run["job_id"], outputs, result.runner_key
+            )
+            if not have["allowed"]:
+                raise Refused("key_not_allowed")
+            check_outputs(result, have["sizes"])
             await leave_queue(connection, run, "COMPLETE", evidence=digest, submission=digest)
             await store_metrics(connection, result.models, result.hardware)
             await keep_bytes(plane, connection, envelope)

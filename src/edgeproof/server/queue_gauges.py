@@ -20,7 +20,9 @@ SELECT status, count(*) AS jobs FROM jobs WHERE status IN ('queued', 'running') 
 """
 _RUNNERS: Final = """
 SELECT count(*) AS registered,
-    count(*) FILTER (WHERE last_seen_at > clock_timestamp() - interval '2 minutes') AS seen
+    count(*) FILTER (WHERE last_seen_at > clock_timestamp() - interval '2 minutes') AS seen,
+    count(*) FILTER (WHERE standing = 'draining') AS draining,
+    count(*) FILTER (WHERE standing = 'quarantined') AS quarantined
 FROM runners
 """
 
@@ -36,8 +38,8 @@ async def metrics_document(plane: ControlPlane) -> bytes:
     (runners,) = await pool.fetch(_RUNNERS)
     fleet = Gauge("edgeproof_runners", "Registered runners; seen: within two minutes", ["which"],
                   registry=shared)  # fmt: skip
-    fleet.labels("registered").set(runners["registered"])
-    fleet.labels("seen").set(runners["seen"])
+    for which in ("registered", "seen", "draining", "quarantined"):
+        fleet.labels(which).set(runners[which])
     connections = Gauge("edgeproof_database_connections", "This replica's pool", ["which"], registry=shared)
     connections.labels("open").set(pool.get_size())
     connections.labels("idle").set(pool.get_idle_size())

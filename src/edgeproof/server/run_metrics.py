@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from msgspec import structs
-
 from edgeproof.contract.run_metrics import HardwareMetrics, JobMetrics, ModelMetrics
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
@@ -19,21 +17,26 @@ _MODEL_COLUMNS: Final = ModelMetrics.__struct_fields__
 _HARDWARE_COLUMNS: Final = HardwareMetrics.__struct_fields__
 
 
-def _insert(table: str, columns: Sequence[str]) -> str:
-    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of ours
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(columns)
 
 
 def _of_job(table: str, columns: Sequence[str]) -> str:
-    listed = ", ".join(columns)
     return (
-        f"SELECT {listed} FROM {table} JOIN runs USING (run_id)"  # noqa: S608 - names of ours
+        f"SELECT {_listed(columns)} FROM {table} JOIN runs USING (run_id)"  # noqa: S608 - names of ours
         " WHERE job_id = $1 ORDER BY run_id, row_key"
     )
 
 
-_ADD_MODEL: Final = _insert("run_model_metrics", _MODEL_COLUMNS)
-_ADD_HARDWARE: Final = _insert("run_hardware_metrics", _HARDWARE_COLUMNS)
+# One statement, for it is part of every submission.
+_ADD: Final = f"""
+WITH models AS (
+    INSERT INTO run_model_metrics ({_listed(_MODEL_COLUMNS)})
+    SELECT {_listed(_MODEL_COLUMNS)} FROM jsonb_populate_recordset(NULL::run_model_metrics, $1)
+)
+INSERT INTO run_hardware_metrics ({_listed(_HARDWARE_COLUMNS)})
+SELECT {_listed(_HARDWARE_COLUMNS)} FROM jsonb_populate_recordset(NULL::run_hardware_metrics, $2)
+"""  # noqa: S608 - names of ours
 _MODELS: Final = _of_job("run_model_metrics", _MODEL_COLUMNS)
 _HARDWARE: Final = _of_job("run_hardware_metrics", _HARDWARE_COLUMNS)
 
@@ -42,10 +45,7 @@ async def store_metrics(
     connection: Connection, models: Sequence[ModelMetrics], hardware: Sequence[HardwareMetrics]
 ) -> None:
     """In the transaction that stores the run's outcome."""
-    for model in models:
-        await connection.execute(_ADD_MODEL, *structs.astuple(model))
-    for device in hardware:
-        await connection.execute(_ADD_HARDWARE, *structs.astuple(device))
+    await connection.execute(_ADD, models, hardware)
 
 
 async def job_metrics(plane: ControlPlane, principal: Principal, job_id: str) -> JobMetrics:
