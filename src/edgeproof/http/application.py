@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.openapi.config import OpenAPIConfig
 
 from edgeproof.http import (
     artifacts,
@@ -28,7 +29,6 @@ from edgeproof.http import (
 )
 from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
-from edgeproof.http.description import openapi_config
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.problems import EXCEPTION_HANDLERS
 from edgeproof.server.control_plane import ControlPlane
@@ -87,8 +87,10 @@ def create_app(plane: ControlPlane, limits: BodyLimits | None = None) -> Litesta
     return assemble(State({"plane": plane}), bounds)
 
 
-def assemble(state: State, limits: BodyLimits) -> Litestar:
-    """Routes, middleware and error rendering; the OpenAPI description needs no control plane."""
+def assemble(state: State, limits: BodyLimits, described: OpenAPIConfig | None = None) -> Litestar:
+    """Routes, middleware and error rendering. With ``described`` it also serves its description, on routes
+    of Litestar's own that know no problem documents: that is for printing it, and needs no control plane.
+    """
     return Litestar(
         route_handlers=list(HANDLERS),
         state=state,
@@ -96,7 +98,7 @@ def assemble(state: State, limits: BodyLimits) -> Litestar:
         request_max_body_size=None,
         middleware=[metrics.Observed(), BodyGuard(limits), Authentication()],
         exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=openapi_config(),
+        openapi_config=described,
         logging_config=None,
         debug=False,
     )

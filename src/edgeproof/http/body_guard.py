@@ -21,7 +21,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.http.json_bodies import check_depth
 
 BODY_KIND: Final = "edgeproof_body"
-"""Route option: ``json`` (the default), ``small``, ``envelope`` or ``artifact``."""
+"""Route option: ``json`` (the default), ``request``, ``small``, ``envelope`` or ``artifact``."""
 
 LINGER_BYTES: Final = 64 << 20
 """How much of a refused body beyond its limit is taken and forgotten."""
@@ -47,13 +47,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """Bytes per kind of body and the pace of all. ``small`` is for routes that need no token.
+    """Bytes per kind of body and the pace of all. ``small`` is for routes that need no token, ``request`` for
+    what a job keeps and every page of jobs shows.
 
     JSON is read on the event loop, so its bound is what keeps one request from holding up the others; an
     ``envelope`` is judged in a thread.
     """
 
     json_bytes: int = 1 << 20
+    request_bytes: int = 256 << 10
     small_bytes: int = 256 << 10
     envelope_bytes: int = 8 << 20
     artifact_bytes: int = 2 << 30
@@ -63,6 +65,7 @@ class BodyLimits:
     def max_bytes(self, kind: str) -> int:
         return {
             "json": self.json_bytes,
+            "request": self.request_bytes,
             "small": self.small_bytes,
             "envelope": self.envelope_bytes,
             "artifact": self.artifact_bytes,

@@ -15,6 +15,7 @@ from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.contract.worker import AnalyzeBody
 from edgeproof.http import event_stream
 from edgeproof.http.authentication import plane_of
+from edgeproof.http.body_guard import BODY_KIND
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
@@ -61,6 +62,7 @@ LastEventId = Annotated[
 @post(
     "/api/analyze",
     status_code=200,
+    opt={BODY_KIND: "request"},
     operation_id="analyze",
     summary="Queue an analysis of a model",
     tags=["jobs"],

@@ -14,6 +14,7 @@ from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
 from edgeproof.contract.worker import ForgeHandover, WorkerRuntimeResult
 from edgeproof.http.application import assemble
 from edgeproof.http.body_guard import BodyLimits
+from edgeproof.http.description import openapi_config
 from edgeproof.http.problems import PROBLEM_MEDIA_TYPE
 
 UNSEEN: Final = (AnalyzeOptions, AnalyzeRequest, ForgeHandover, JobEvent, WorkerRuntimeResult)
@@ -31,7 +32,7 @@ def description() -> dict[str, Any]:
     Litestar sees neither what ``options`` holds nor what the events of a stream are, nor that ``AnalyzeBody``
     stands for either of two messages: those are added.
     """
-    schema: dict[str, Any] = assemble(State(), BodyLimits()).openapi_schema.to_schema()
+    schema: dict[str, Any] = assemble(State(), BodyLimits(), openapi_config()).openapi_schema.to_schema()
     _, unseen = msgspec.json.schema_components(UNSEEN, ref_template="#/components/schemas/{name}")
     components = schema["components"]["schemas"]
     components.update({name: one for name, one in unseen.items() if name not in components})

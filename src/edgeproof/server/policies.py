@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import asyncpg
@@ -53,7 +54,13 @@ async def find_policy(connection: Connection, name_or_digest: str) -> tuple[Poli
     row = await connection.fetchrow(_FIND, digest_of_uri(name_or_digest) or name_or_digest, name_or_digest)
     if row is None:
         raise Refused("unknown_policy", f"no policy {name_or_digest!r}")
-    return decode_canonical(row["body"], Policy, what="policy"), row["digest"]
+    return _read(row["body"]), row["digest"]
+
+
+@lru_cache(maxsize=64)
+def _read(body: bytes) -> Policy:
+    """Every analysis names one of a few, and to check that bytes are canonical takes its time."""
+    return decode_canonical(body, Policy, what="policy")
 
 
 async def demand_own_name(connection: Connection, policy: Policy, digest: str) -> None:

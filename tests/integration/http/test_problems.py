@@ -35,7 +35,8 @@ async def _health(response: httpx.Response) -> httpx.Response:
 
 
 async def test_no_such_route(raw: httpx.AsyncClient) -> None:
-    assert (await problem(await raw.get("/api/nothing")))["code"] == "not_found"
+    for path in ("/", "/api/nothing", "/schema", "/schema/openapi.json", "/docs"):
+        assert (await problem(await raw.get(path)))["code"] == "not_found"
 
 
 async def test_no_such_method(raw: httpx.AsyncClient) -> None:
@@ -110,6 +111,13 @@ async def test_a_body_over_its_limit(raw: httpx.AsyncClient) -> None:
             yield b"x" * (1 << 20)
 
     assert (await problem(await raw.post("/api/analyze", content=chunked())))["code"] == "body_too_large"
+
+
+async def test_what_a_job_would_keep_is_small(raw: httpx.AsyncClient) -> None:
+    """Every page of jobs shows it again."""
+    options = {"mine": "x" * (256 << 10)}
+    response = await raw.post("/api/analyze", json={"model_path": "sha256:" + "0" * 64, "options": options})
+    assert (await problem(response))["code"] == "body_too_large"
 
 
 async def test_a_body_that_stops_coming(port: int, user: ControlPlaneClient) -> None:

@@ -119,8 +119,9 @@ async def test_gathered_refuses_deep_nesting_across_chunks() -> None:
 
 
 def test_every_kind_of_body_has_its_limit() -> None:
-    limits = BodyLimits(json_bytes=1, small_bytes=2, envelope_bytes=3, artifact_bytes=4)
-    assert [limits.max_bytes(kind) for kind in ("json", "small", "envelope", "artifact")] == [1, 2, 3, 4]
+    limits = BodyLimits(json_bytes=1, small_bytes=2, envelope_bytes=3, artifact_bytes=4, request_bytes=5)
+    kinds = ("json", "small", "envelope", "artifact", "request")
+    assert [limits.max_bytes(kind) for kind in kinds] == [1, 2, 3, 4, 5]
 
 
 async def test_a_refused_body_is_taken_to_its_end_so_that_the_answer_is_read() -> None:
