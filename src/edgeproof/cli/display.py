@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from edgeproof.contract.jobs import JobEvent, JobView
+from edgeproof.lab.withdrawn import words
 
 COLOURS: Final = {
     "deployable": "green",
@@ -114,6 +115,9 @@ def print_job(console: Console, job: JobView) -> None:
         console.print(f"status   {job.status}")
         return
     console.print(f"decision {_coloured(decision['decision'])} ({decision['basis']} evidence)")
+    if job.withdrawn is not None:
+        told = job.withdrawn.signed_decision or "nothing"
+        console.print(f"  [yellow]{escape(words(job.withdrawn))}; signed was {escape(told)}[/]")
     for reason in decision.get("reasons", ()):
         console.print(f"  • {escape(reason['rule'])}: {escape(reason['effect'])}")
         for detail in reason.get("details", ()):

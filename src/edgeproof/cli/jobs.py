@@ -76,15 +76,17 @@ def list_(
 @click.pass_context
 def show(
     context: click.Context, job_id: str, server: str | None, token: str | None, data_dir: Path, as_json: bool
-) -> None:
-    """One job: its decision with reasons, its runs, or its error."""
+) -> int:
+    """One job: its decision with reasons, its runs, or its error. Exits 3 when its decision was withdrawn."""
     connected = connection(context, server, token, data_dir)
 
     async def ask() -> JobView:
         async with connected.client() as client:
             return await client.job(job_id)
 
-    _print(asyncio.run(ask()), as_json)
+    job = asyncio.run(ask())
+    _print(job, as_json)
+    return exits.DEPLOYABLE if job.withdrawn is None else exits.REVIEW
 
 
 @jobs.command()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from edgeproof.cli import exits
 from edgeproof.cli.options import connection, server_options
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobView
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -26,11 +28,14 @@ def report(
     server: str | None,
     token: str | None,
     data_dir: Path,
-) -> None:
-    """Write the report of one or more ended jobs, with the evidence that they rest on."""
+) -> int:
+    """Write the report of one or more ended jobs, with the evidence that they rest on.
+
+    Exits 3 when a decision was withdrawn since, and says why.
+    """
     connected = connection(context, server, token, data_dir)
 
-    async def ask() -> None:
+    async def ask() -> list[JobView]:
         from edgeproof.cli.results import write_results
         from edgeproof.lab.report import candidate_name
 
@@ -40,6 +45,13 @@ def report(
                 if job.status not in ENDED:
                     raise Refused("conflict", f"job {job.job_id} is {job.status}; see `edgeproof jobs watch`")
             await write_results(client, out, [(candidate_name(job), job) for job in jobs])
+            return jobs
 
-    asyncio.run(ask())
+    from edgeproof.lab.withdrawn import words
+
+    withdrawn = [job for job in asyncio.run(ask()) if job.withdrawn is not None]
     click.echo(str(out / "report.html"))
+    for job in withdrawn:
+        if job.withdrawn is not None:
+            click.echo(f"{job.job_id}: review required, {words(job.withdrawn)}")
+    return exits.REVIEW if withdrawn else exits.DEPLOYABLE

@@ -15,12 +15,14 @@ from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.jobs import JobView
 from edgeproof.lab.report import ReportJob, render_html, render_markdown
 from edgeproof.lab.verify import trust_document
+from edgeproof.lab.withdrawn import revoked_of
 
 
 def summary(candidate: str, job: JobView) -> dict[str, Any]:
     """One entry of ``summary.json``."""
     decision, comparison = decision_of(job), comparison_of(job)
     failed = {} if job.error is None else {"error": job.error}
+    withdrawn = {} if job.withdrawn is None else {"withdrawn": job.withdrawn}
     return {
         "candidate": candidate,
         "job_id": job.job_id,
@@ -29,6 +31,7 @@ def summary(candidate: str, job: JobView) -> dict[str, Any]:
         "latency": comparison.get("latency", []),
         "accuracy": comparison.get("accuracy"),
         **failed,
+        **withdrawn,
     }
 
 
@@ -51,7 +54,8 @@ async def write_results(
     write_whole(out / "summary.json", msgspec.json.format(msgspec.json.encode(entries), indent=2))
     write_whole(out / "report.html", render_html(reported).encode())
     write_whole(out / "report.md", render_markdown(reported).encode())
-    write_whole(out / "trust.json", trust_document(key))
+    withdrawn = [job.withdrawn for _, job in jobs if job.withdrawn is not None]
+    write_whole(out / "trust.json", trust_document(key, revoked_of(withdrawn)))
     return key
 
 

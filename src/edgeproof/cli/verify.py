@@ -22,24 +22,28 @@ _MAX_BYTES = 256 << 20
 def verify(folder: Path, trust: Path | None, as_json: bool) -> int:
     """Check an evidence folder offline: signatures, chain, and the decision recomputed byte for byte.
 
-    Exit 0 when everything holds under the trusted key, 3 when it is consistent but not anchored in one,
-    1 when something does not hold.
+    Exit 0 when everything holds under the trusted key, 3 when it is consistent but not anchored in one or
+    rests on a runner key that the trust document revokes, 1 when something does not hold.
     """
     from edgeproof.lab.verify import load_trust
     from edgeproof.lab.verify import verify as check
 
-    verified = check(_read(folder), load_trust(trust.read_bytes()) if trust else None)
+    trusted = load_trust(trust.read_bytes()) if trust else None
+    verified = check(_read(folder), trusted.key if trusted else None, trusted.revoked if trusted else ())
+    withdrawn = [one for one in verified.decisions if one.withdrawn]
     if as_json:
         click.echo(msgspec.json.encode(verified).decode())
     else:
         for one in verified.decisions:
             click.echo(f"{one.job_id}: {one.decision} (policy {one.policy} sha256:{one.policy_digest})")
+            if one.withdrawn:
+                click.echo(f"  review required: {one.withdrawn}")
         click.echo(
             f"verified: {len(verified.decisions)} decisions, every signature and every number holds"
             if verified.anchored
             else "consistent, but not anchored: give --trust to say whose signature counts"
         )
-    return exits.DEPLOYABLE if verified.anchored else exits.REVIEW
+    return exits.DEPLOYABLE if verified.anchored and not withdrawn else exits.REVIEW
 
 
 def _read(folder: Path) -> dict[str, bytes]:

@@ -23,6 +23,7 @@ from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
 from edgeproof.lab.rendered import label, template
 from edgeproof.lab.series import Flips, TimeLine, distributions, flips, time_line
+from edgeproof.lab.withdrawn import words
 
 WITH_INTERVAL: Final = "interval above"
 WITHOUT_INTERVAL: Final = "no interval"
@@ -77,6 +78,7 @@ class Section:
 
     name: str
     job_id: str
+    withdrawn: str | None
     decision: DeploymentDecision
     comparison: Comparison
     guard: GuardAnalysis | None
@@ -183,6 +185,7 @@ def _read(reported: ReportJob, result: Mapping[str, Any]) -> Section:
     return Section(
         name=reported.candidate,
         job_id=job.job_id,
+        withdrawn=None if job.withdrawn is None else words(job.withdrawn),
         decision=msgspec.convert(result["deployment_decision"], DeploymentDecision),
         comparison=comparison,
         guard=guard,

@@ -9,7 +9,7 @@ that the control plane's clock was right, and, without a trusted key, who made t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -17,15 +17,17 @@ from edgeproof.contract.canonical import canonical, decode_canonical, sha256_hex
 from edgeproof.contract.envelope import PublicKey, peek_payload
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Decision
+from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.statements import (
     DecisionEnvelopeStatement,
     EvidenceRef,
     JobSpecStatement,
     open_statement,
 )
-from edgeproof.lab.dossier import assemble
+from edgeproof.lab.dossier import Dossier, assemble
 from edgeproof.lab.judge import judge
-from edgeproof.lab.trust import load_trust, trust_document
+from edgeproof.lab.trust import RevokedKey, load_trust, trust_document
+from edgeproof.lab.withdrawn import rests_on_revoked
 
 __all__ = ["Verified", "VerifiedDecision", "evidence_name", "load_trust", "trust_document", "verify"]
 
@@ -41,7 +43,7 @@ class VerifiedDecision:
     ``file`` names it, ``digest`` is its envelope's; ``artifact``, ``baseline``, ``source`` and ``dataset``
     are digests of what was decided on; ``signed_by`` and ``measured_by`` are fingerprints of the control
     plane's and the runner's key, which was allowed at ``received_at``, when the measurement came in (None:
-    a decision from before there were receipts).
+    a decision from before there were receipts). ``withdrawn`` says why it counts no more.
     """
 
     file: str
@@ -58,6 +60,7 @@ class VerifiedDecision:
     signed_by: str
     measured_by: str
     received_at: str | None
+    withdrawn: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,13 @@ def evidence_name(kind: str, digest: str) -> str:
     return f"{kind}-{digest}.json"
 
 
-def verify(files: Mapping[str, bytes], trust: PublicKey | None) -> Verified:
+def verify(
+    files: Mapping[str, bytes], trust: PublicKey | None, revoked: Iterable[RevokedKey] = ()
+) -> Verified:
     """Check a whole folder, given as file name → bytes, against the control plane's key.
+
+    A decision that rests on what a ``revoked`` key signed and the control plane received since then is
+    ``withdrawn``, and otherwise as good as it was.
 
     Without ``trust`` the key is the one that the job specs name, and the result is not ``anchored``.
     Raises ``Refused`` for the first thing that does not hold, in this order: ``evidence_misnamed``;
@@ -93,7 +101,7 @@ def verify(files: Mapping[str, bytes], trust: PublicKey | None) -> Verified:
     listed: set[tuple[str, str]] = set()
     for name, data in sorted(folder.decisions.items()):
         try:
-            decision, evidence = _verify_one(name, data, folder, trust)
+            decision, evidence = _verify_one(name, data, folder, trust, revoked)
         except Refused as error:
             raise Refused(error.code, f"{name}: {error.detail}") from error
         if any(decision.job_id == other.job_id for other in decisions):
@@ -124,7 +132,7 @@ def _sort_out(files: Mapping[str, bytes]) -> _Folder:
 
 
 def _verify_one(
-    name: str, data: bytes, folder: _Folder, trust: PublicKey | None
+    name: str, data: bytes, folder: _Folder, trust: PublicKey | None, revoked: Iterable[RevokedKey]
 ) -> tuple[VerifiedDecision, tuple[EvidenceRef, ...]]:
     key = trust or _claimed_key(data, folder)
     statement = open_statement(data, key, DecisionEnvelopeStatement, what="decision")
@@ -150,8 +158,24 @@ def _verify_one(
         signed_by=key.fingerprint,
         measured_by=PublicKey.from_base64(measured.binding.runner_key).fingerprint,
         received_at=dossier.received_at,
+        withdrawn=_withdrawn(dossier, documents, evidence, revoked),
     )
     return verified, evidence
+
+
+def _withdrawn(
+    dossier: Dossier,
+    documents: Mapping[str, bytes],
+    evidence: Sequence[EvidenceRef],
+    revoked: Iterable[RevokedKey],
+) -> str | None:
+    specs = (dossier.baseline_spec, dossier.candidate_spec, dossier.runtime_spec)
+    receipts = [
+        decode_canonical(documents[one.digest], Receipt, what="receipt")
+        for one in evidence
+        if one.kind == "receipt"
+    ]
+    return rests_on_revoked({spec.predicate.runner_key for spec in specs}, receipts, revoked)
 
 
 def _document(reference: EvidenceRef, folder: _Folder) -> bytes:

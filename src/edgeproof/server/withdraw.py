@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.jobs import Withdrawal
+from edgeproof.lab.withdrawn import words
 from edgeproof.server.audit import CONTROL_PLANE, record
 from edgeproof.server.database import Connection
 
@@ -80,12 +81,3 @@ def reviewed_again(result: dict[str, Any] | None, withdrawal: Withdrawal) -> dic
     if isinstance(result.get("summary"), dict):
         shown["summary"] = {**result["summary"], "deployment_decision": "review_required"}
     return shown
-
-
-def words(withdrawal: Withdrawal) -> str:
-    """Why, for people."""
-    key = PublicKey.from_base64(withdrawal.runner_key).fingerprint
-    return (
-        f"withdrawn on {withdrawal.at}: it rests on evidence of the runner key {key}, compromised since"
-        f" {withdrawal.compromised_since} ({withdrawal.reason})"
-    )

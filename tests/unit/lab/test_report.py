@@ -6,11 +6,12 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 
 import edgeproof.lab
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.jobs import JobError, JobView
+from edgeproof.contract.jobs import JobError, JobView, Withdrawal
 from edgeproof.lab.bundle import response_bundle
 from edgeproof.lab.dev_bundle import OBJECTS, dev_bundle
 from edgeproof.lab.report import ReportJob, render_html, render_markdown
@@ -269,3 +270,19 @@ def test_an_unsigned_result_is_named_and_not_shown() -> None:
         assert "<script>x" not in page
         assert "<b>trust me" not in page
     assert "unsigned evidence" in render_html([BY_HAND])
+
+
+def test_a_withdrawn_decision_is_told_first() -> None:
+    given = reported("candidate", Scene())
+    key = make_folder(Scene()).evidence.runner.public
+    told = Withdrawal(
+        at=NOW, by="admin-1", reason="<b>stolen</b>", runner_key=key.base64, compromised_since=NOW,
+        signed_decision="deployable",
+    )  # fmt: skip
+    withdrawn = replace(given, job=msgspec.structs.replace(given.job, withdrawn=told))
+    page, text = render_html([withdrawn]), render_markdown([withdrawn])
+    for shown in (page, text):
+        assert "counts no more" in shown
+        assert key.fingerprint in shown
+    assert "<b>stolen" not in page
+    assert "counts no more" not in render_html([given])

@@ -4,7 +4,7 @@ import pytest
 
 from edgeproof.contract.canonical import canonical
 from edgeproof.contract.errors import Refused
-from edgeproof.lab.trust import load_trust, trust_document
+from edgeproof.lab.trust import Trust, load_trust, trust_document
 from edgeproof.testing.evidence import key_for
 
 KEY, OTHER = key_for("one").public, key_for("other").public
@@ -19,7 +19,7 @@ def document(*keys: dict[str, str], **changes: object) -> bytes:
 
 
 def test_a_key_survives_its_document() -> None:
-    assert load_trust(trust_document(KEY)) == KEY
+    assert load_trust(trust_document(KEY)) == Trust(KEY)
     assert trust_document(KEY) == document(entry())
 
 

@@ -1,0 +1,78 @@
+"""An operator at the command line: who is there, whose key is stolen, and what becomes of decisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeproof.contract.envelope import SigningKey
+
+from .running_system import edgeproof, printed, up
+from .tiny_models import TinyModels
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_stolen_key_takes_its_decisions_with_it(data_dir: Path, models: TinyModels, tmp_path: Path) -> None:
+    listed = SigningKey.generate().public
+    keys = tmp_path / "runner-keys"
+    keys.write_text(f"# the lab's own\n\n{listed.base64} a board\n")
+    with up(data_dir, "--runner-keys", str(keys)):
+        here = ("--data-dir", str(data_dir))
+
+        def told(*words: str, code: int = 0) -> Any:
+            result = edgeproof(*words, *here, "--json")
+            assert result.returncode == code, result
+            return printed(result)
+
+        out = tmp_path / "out"
+        analyzed = edgeproof(
+            "analyze", str(models.quick), "--baseline", str(models.slow), "--dataset", str(models.dataset),
+            "--job-id", "better", "--out", str(out), *here,
+            *("--batch", "1", "--threads", "1", "--runs", "30", "--preset", "source"),
+        )  # fmt: skip
+        assert analyzed.returncode == 0, analyzed
+        (runner,) = told("fleet", "list")["runners"]
+        shown = told("fleet", "show", runner["runner_id"])
+        assert [key["source"] for key in shown["keys"]] == ["enrolment"]
+        assert shown["outcomes"] == {"COMPLETE": 3}
+        sources = {key["public_key"]: key["source"] for key in told("fleet", "keys", "list")["keys"]}
+        assert sources[listed.base64] == "static"
+        log = told("audit", "verify")
+        assert log["holds"]
+
+        removed = told(
+            "fleet", "keys", "remove", shown["keys"][0]["fingerprint"],
+            "--reason", "stolen", "--compromised-since", "2020-01-01T00:00:00Z",
+        )  # fmt: skip
+        assert removed["withdrawn"] == ["better"]
+        job = told("jobs", "show", "better", code=3)
+        assert job["withdrawn"]["signed_decision"] == "deployable"
+        assert told("jobs", "watch", "better", code=3) == job
+        text = edgeproof("jobs", "show", "better", *here)
+        assert (text.returncode, "stolen" in text.stdout) == (3, True), text
+        again = tmp_path / "again"
+        report = edgeproof("report", "better", "--out", str(again), *here)
+        assert (report.returncode, "stolen" in report.stdout) == (3, True), report
+        assert "counts no more" in (again / "report.html").read_text()
+        # Offline: the decision is what it was, and the newer trust document says that it counts no more.
+        evidence = str(again / "evidence")
+        assert edgeproof("verify", evidence, "--trust", str(out / "trust.json")).returncode == 0
+        verified = edgeproof("verify", evidence, "--trust", str(again / "trust.json"))
+        assert (verified.returncode, "stolen" in verified.stdout) == (3, True), verified
+
+        entries = told("audit", "list", "--subject", "better")["entries"]
+        assert {entry["act"] for entry in entries} == {"decision.signed", "decision.withdrawn"}
+        assert told("audit", "verify", "--head", log["head"])["holds"]
+        assert told("audit", "verify", "--head", f"1:{'0' * 64}", code=1)["faults"]
+
+
+def test_a_list_of_keys_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    keys = tmp_path / "runner-keys"
+    keys.write_text("bm90IGEga2V5\n")
+    result = edgeproof("up", "--data-dir", str(tmp_path / "data"), "--port", "0", "--runner-keys", str(keys))
+    assert result.returncode == 1
+    assert "line 1" in result.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
