@@ -175,7 +175,8 @@ def _withdrawn(
         for one in evidence
         if one.kind == "receipt"
     ]
-    return rests_on_revoked({spec.predicate.runner_key for spec in specs}, receipts, revoked)
+    keys = {spec.predicate.runner_key for spec in specs if spec is not None}
+    return rests_on_revoked(keys, receipts, revoked)
 
 
 def _document(reference: EvidenceRef, folder: _Folder) -> bytes:
