@@ -6,6 +6,7 @@ Aliases are read at the edge, numbers must be numbers, unknown fields are ignore
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, field
@@ -24,7 +25,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "engine": ("engine", "engine_backend", "backend"),
     "device": ("device", "device_name", "target"),
 }
-"""The first that is given counts."""
+"""The first that is given as text counts; see ``identity``."""
 LATENCIES: Final = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
 
 
@@ -81,6 +82,19 @@ class PlainResult(Wire, frozen=True, kw_only=True):
         )
 
 
+def identity(result: Mapping[str, Any]) -> dict[str, Any]:
+    """``model``, ``engine`` and ``device`` by the first of their names that is a text.
+
+    The originals' Runtime writes ``model``, ``engine`` and ``device`` as objects beside ``model_path``,
+    ``engine_backend`` and ``device_name``. Where no name is a text, whatever else was given, or None.
+    """
+    found: dict[str, Any] = {}
+    for name, aliases in ALIASES.items():
+        given = [result[alias] for alias in aliases if result.get(alias) is not None]
+        found[name] = next((one for one in given if isinstance(one, str)), given[0] if given else None)
+    return found
+
+
 def read_plain_result(value: Any, *, what: str = "runtime_result") -> PlainResult:
     """``value`` (as JSON decodes) as a result, ``null`` as absent. Raises ``Refused`` (``result_invalid``).
 
@@ -89,11 +103,9 @@ def read_plain_result(value: Any, *, what: str = "runtime_result") -> PlainResul
     if not isinstance(value, dict):
         raise Refused("result_invalid", f"{what}: a JSON object is expected")
     known = {key: one for key, one in value.items() if one is not None}
-    for name, aliases in ALIASES.items():
-        given = next((known[alias] for alias in aliases if alias in known), None)
+    for name, given in identity(known).items():
         if given is None:
-            message = f"one of {', '.join(aliases)} is required"
-            raise _invalid(what, name, message)
+            raise _invalid(what, name, f"one of {', '.join(ALIASES[name])} is required")
         known[name] = given
     result = read_unsigned(known, PlainResult, what=what, code="result_invalid")
     for name in LATENCIES:

@@ -15,6 +15,7 @@ import msgspec
 from edgeproof.contract.comparison import GuardAnalysis, Reason
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.guard import read_guard_analysis
+from edgeproof.contract.plain_results import identity
 from edgeproof.contract.point_policy import UnsignedDecision
 from edgeproof.contract.worker import WorkerCompleted
 from edgeproof.lab.guard.normalise import normalised
@@ -22,11 +23,12 @@ from edgeproof.lab.guard.verdict import not_evaluated
 from edgeproof.lab.reasons import guard_words
 from edgeproof.lab.rendered import escape_markdown
 from edgeproof.lab.unsigned_bundle import unjudged
-from edgeproof.lab.worker_result import is_dry_run, named
+from edgeproof.lab.worker_result import is_dry_run
 
 RULE: Final = "worker_uncompared_unknown"
 _EFFECT: Final = "One result of an external worker: nothing was compared yet."
 _DRY_RUN: Final = "A dry run: nothing was executed, so there is nothing to compare."
+_NOT_DRY: Final = "Let the worker execute its request, or prove the model on a runner of the fleet."
 _ACTION: Final = "Compare this result with a baseline, or prove the model on a runner of the fleet."
 # The guard's objections, in the words of the rules that would fire if there were a pair.
 _GUARD_RULES: Final = {
@@ -63,7 +65,7 @@ def worker_bundle(response: WorkerCompleted, at: str, sender: Sender) -> dict[st
     result, told = response.runtime_result, response.guard_analysis
     guard, shown_guard = _guard(told)
     decision = _plain(_decision(is_dry_run(result), guard, sender))
-    names = named(result)
+    names = identity(result)
     axes = {axis: result[axis] for axis in ("batch", "height", "width")}
     extra = result.get("extra") or {}
     path = extra.get("runtime_artifact_path") or result.get("runtime_artifact_path") or names["model"]
@@ -136,11 +138,11 @@ def _decision(dry_run: bool, guard: GuardAnalysis | None, sender: Sender) -> Uns
     reasons = [
         _reason(RULE, effect, {"execution": "dry_run" if dry_run else "real", "overall": "absent"}, ())
     ]
-    action = _ACTION
+    action = last = _NOT_DRY if dry_run else _ACTION
     if guard is not None and (rule := _GUARD_RULES.get(guard.status)) is not None:
         id_, said, first = rule
         reasons.append(_reason(id_, said, {"guard": guard.status}, (guard_words(guard),)))
-        action = f"{first} {_ACTION}"
+        action = f"{first} {last}"
     return UnsignedDecision(
         decision="unknown",
         reason=" ".join(one.effect for one in reasons),

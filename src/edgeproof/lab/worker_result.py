@@ -14,12 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from edgeproof.contract.errors import FieldError
-from edgeproof.contract.plain_results import ALIASES
+from edgeproof.contract.plain_results import ALIASES, identity
 from edgeproof.contract.unsigned import MAX_DEPTH
 from edgeproof.contract.worker import WorkerRuntimeResult
 
 LATENCIES: Final = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
 AXES: Final = ("batch", "height", "width")
+LATENCY_TABLE: Final = ("mean", "min", "max", "std", "p50", "p90", "p95", "p99")
 MAX_VIOLATIONS: Final = 50
 _ROOT: Final = "$.runtime_result"
 _DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}\Z")
@@ -40,14 +41,6 @@ def is_dry_run(result: Mapping[str, Any]) -> bool:
         or extra.get("dry_run") is True
         or extra.get("worker_response_mode") == "dry_run"
     )
-
-
-def named(result: Mapping[str, Any]) -> dict[str, Any]:
-    """``model``, ``engine`` and ``device``, by the first of their names that is given, else None."""
-    return {
-        name: next((result[alias] for alias in aliases if result.get(alias) is not None), None)
-        for name, aliases in ALIASES.items()
-    }
 
 
 def wrong_digests(value: Any, path: str) -> Iterator[FieldError]:
@@ -79,7 +72,7 @@ def unfit_numbers(value: Any, path: str, depth: int = 0) -> Iterator[FieldError]
 
 
 def _violations(result: Mapping[str, Any]) -> Iterator[FieldError]:
-    given = {**result, **named(result)}
+    given = {**result, **identity(result)}
     wrong: set[str] = set()
     for field in msgspec.structs.fields(WorkerRuntimeResult):
         for found in _field_violations(field, given):
@@ -119,7 +112,8 @@ def _latencies(told: Any) -> Iterator[FieldError]:
     if not isinstance(told, Mapping):
         yield _violation("latency_ms", "Expected `object`")
         return
-    for name, value in told.items():
+    for name in LATENCY_TABLE:
+        value = told.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float | None) or (value or 0) < 0:
             yield _violation(f"latency_ms.{name}", "a number of at least 0 is expected")
 

@@ -10,18 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.plain_results import identity
 from edgeproof.contract.worker import AnalyzeBody, ForgeHandover, WorkerRequest
 from edgeproof.lab.dry_run import dry_completed, dry_failed
 from edgeproof.lab.forge_handover import OPTIONS, PATHS, PROVENANCE, asked_by, handover_summary
 from edgeproof.lab.worker_bundle import Sender
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.lab.worker_response import Completed, Failed, applied, read_response
-from edgeproof.lab.worker_result import named, result_violations
+from edgeproof.lab.worker_result import result_violations
 
 AT = "2026-03-02T08:15:00Z"
 SENDER = Sender(worker="w", response_digest="d" * 64, policy_version="p-v1", policy_digest="e" * 64)
 
-words = st.text(min_size=1, max_size=40)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 axes = st.one_of(st.none(), st.integers(1, 1_000_000))
 ids = st.text("abcXYZ019._-", min_size=1, max_size=30)
@@ -140,7 +141,7 @@ def test_what_a_worker_measured_can_be_read_back_from_the_result(
     assert {axis: shown[axis] for axis in ("batch", "height", "width")} == {
         axis: measured[axis] for axis in ("batch", "height", "width")
     }
-    assert set(named(measured).values()) == {word}
+    assert set(identity(measured).values()) == {word}
     assert bundle["deployment_decision"]["decision"] == "unknown"
     assert bundle["deployment_decision"]["basis"] == "unsigned"
     assert msgspec.json.decode(msgspec.json.encode(bundle)) == bundle

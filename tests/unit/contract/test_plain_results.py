@@ -33,6 +33,17 @@ def test_aliases_are_read_and_the_first_given_counts() -> None:
     assert told.legacy
 
 
+def test_objects_beside_the_aliases_are_no_names() -> None:
+    """The form of the originals' own result files."""
+    told = read_plain_result(
+        {
+            "model": {"path": "m.onnx"}, "model_path": "m.onnx", "engine": {"name": "ort"},
+            "engine_backend": "ort", "device": {"name": "cpu"}, "device_name": "cpu", "mean_ms": 1,
+        }
+    )  # fmt: skip
+    assert (told.model, told.engine, told.device) == ("m.onnx", "ort", "cpu")
+
+
 @pytest.mark.parametrize("name", ["model", "engine", "device"])
 def test_identity_is_required(name: str) -> None:
     with pytest.raises(Refused) as refused:

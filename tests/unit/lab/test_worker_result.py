@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgeproof.lab.worker_result import MAX_VIOLATIONS, is_dry_run, named, result_violations
+from edgeproof.contract.plain_results import identity
+from edgeproof.lab.worker_result import MAX_VIOLATIONS, is_dry_run, result_violations
 
 Read = Callable[[str], Any]
 LATENCIES = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
@@ -52,9 +53,24 @@ def test_aliases_stand_for_a_field_and_the_first_given_counts(
 ) -> None:
     for alias in aliases:
         assert wrong(result, **{field: ..., alias: "by alias"}) == []
-        assert named({alias: "by alias"})[field] == "by alias"
-    assert named(dict.fromkeys(aliases, "last") | {aliases[0]: None, aliases[1]: "first"})[field] == "first"
+        assert identity({alias: "by alias"})[field] == "by alias"
+    assert (
+        identity(dict.fromkeys(aliases, "last") | {aliases[0]: None, aliases[1]: "first"})[field] == "first"
+    )
     assert wrong(result, **{field: 7}) == [field]
+
+
+def test_objects_beside_the_aliases_are_no_names(result: Any) -> None:
+    """The form of the originals' own result files."""
+    theirs = {
+        "model": {"path": "m.onnx", "name": "m"}, "model_path": "m.onnx",
+        "engine": {"name": "onnxruntime", "available": True}, "engine_backend": "onnxruntime",
+        "device": {"name": "cpu"}, "device_name": "cpu",
+        "latency_ms": {"mean": 1.0, "samples": [1.0, 1.1]},
+    }  # fmt: skip
+    assert wrong(result, **theirs) == []
+    assert identity(theirs) == {"model": "m.onnx", "engine": "onnxruntime", "device": "cpu"}
+    assert wrong(result, **{**theirs, "device_name": None}) == ["device"]
 
 
 @pytest.mark.parametrize("field", LATENCIES)
