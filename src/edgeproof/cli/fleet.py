@@ -10,6 +10,7 @@ from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.fleet_keys import key_line, keys
 from edgeproof.cli.options import json_option, server_options
 from edgeproof.cli.printing import echo_json
+from edgeproof.cli.standing import drain, quarantine, release
 
 
 @click.group()
@@ -17,7 +18,8 @@ def fleet() -> None:
     """The runners of a control plane, and the keys that may be runners."""
 
 
-fleet.add_command(keys)
+for _command in (keys, drain, quarantine, release):
+    fleet.add_command(_command)
 
 
 @fleet.command(name="list")

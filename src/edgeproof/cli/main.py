@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "fleet": ("fleet", "fleet", "The runners of a control plane, and their keys."),
     "jobs": ("jobs", "jobs", "List, show, watch and cancel jobs."),
     "policy": ("policy", "policy", "List, show, add and check decision policies."),
+    "queue": ("queue", "queue", "Look at the run queue; do failed jobs again."),
     "report": ("report", "report", "Write the report of ended jobs again, from their evidence."),
     "results": ("kept_results", "results", "List, show and add runtime results."),
     "runner": ("runner", "runner", "Run this machine as a runner; enrol others."),

@@ -36,21 +36,30 @@ from edgeproof.contract.ids import digest_of_uri, is_id
 from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent, JobPage, JobStatus, JobView
 from edgeproof.contract.policies import PolicyList, PolicyView
 from edgeproof.contract.policy import Policy
+from edgeproof.contract.queue import DeadLetterPage, QueueStats
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.contract.runners import (
     LEASE_HEADER,
     Capabilities,
     ClaimedRun,
+    ClaimedRuns,
     ClaimRequest,
     EnrolmentTokenRequest,
     EnrolmentTokenResponse,
     FailRequest,
     FailResponse,
+    HeartbeatAnswers,
+    HeartbeatBatch,
     HeartbeatRequest,
     HeartbeatResponse,
     RegisterResponse,
     RunnerList,
+    RunnerStanding,
+    StandingRequest,
+    StandingView,
+    SubmitAnswers,
+    SubmitBatch,
     SubmitResponse,
 )
 from edgeproof.contract.stored_results import (
@@ -73,6 +82,11 @@ from edgeproof.domain.runs import Lease
 T = TypeVar("T", bound=Wire)
 
 NO_WORK: Final = 204
+STANDING_VERBS: Final[dict[RunnerStanding, str]] = {
+    "draining": "drain",
+    "quarantined": "quarantine",
+    "active": "release",
+}
 
 
 class ControlPlaneClient:
@@ -311,6 +325,36 @@ class ControlPlaneClient:
 
     async def fail(self, run_id: str, lease: Lease, request: FailRequest) -> FailResponse:
         return await self._under_lease(run_id, "fail", lease, request, FailResponse)
+
+    async def claim_batch(self, request: ClaimRequest) -> ClaimedRuns:
+        """As many runs as ``request.max_runs`` allows; none when there is no work."""
+        response = await self._exchange.send(
+            "POST", "/api/queue/claim", body=msgspec.json.encode(request), headers=JSON, idempotent=False
+        )
+        return ClaimedRuns(runs=()) if response.status_code == NO_WORK else decoded(response, ClaimedRuns)
+
+    async def heartbeats(self, batch: HeartbeatBatch) -> HeartbeatAnswers:
+        return await self._post("/api/queue/heartbeat", batch, HeartbeatAnswers, idempotent=True)
+
+    async def submits(self, batch: SubmitBatch) -> SubmitAnswers:
+        return await self._post("/api/queue/submit", batch, SubmitAnswers, idempotent=True)
+
+    # --- operators -------------------------------------------------------------------------------
+
+    async def set_standing(self, runner_id: str, standing: RunnerStanding, reason: str = "") -> StandingView:
+        route = f"/api/runners/{_segment(runner_id)}/{STANDING_VERBS[standing]}"
+        return await self._post(route, StandingRequest(reason=reason), StandingView, idempotent=True)
+
+    async def queue_stats(self) -> QueueStats:
+        return await self._get("/api/queue/stats", QueueStats)
+
+    async def dead_letters(self, *, cursor: str | None = None, limit: int = 100) -> DeadLetterPage:
+        query = {"limit": str(limit)} if cursor is None else {"limit": str(limit), "cursor": cursor}
+        return await self._get("/api/queue/dead", DeadLetterPage, query)
+
+    async def requeue(self, job_id: str) -> JobView:
+        """A failed job's work again, as a new job; asked for again, the same one."""
+        return await self._post(f"/api/jobs/{_segment(job_id)}/requeue", None, JobView, idempotent=True)
 
     # --- artifacts -------------------------------------------------------------------------------
 

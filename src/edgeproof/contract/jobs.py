@@ -9,7 +9,7 @@ from msgspec import structs
 from edgeproof.contract.base import Wire
 from edgeproof.contract.errors import CODES
 from edgeproof.contract.faults import Fault, blame
-from edgeproof.contract.ids import Name, Text, UtcTime
+from edgeproof.contract.ids import IdText, Name, Text, UtcTime
 
 JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 RunState = Literal["PENDING", "CLAIMED", "COMPLETE", "FAILED", "CANCELLED"]
@@ -48,7 +48,11 @@ class JobError(Wire, frozen=True, kw_only=True):
 
 
 class RunView(Wire, frozen=True, kw_only=True):
-    """One run as its job shows it. ``waiting_for`` names needs that no registered runner meets."""
+    """One run as its job shows it. ``waiting_for`` names needs that no registered runner meets.
+
+    ``queue_position`` counts from 1 among the runs that wait for the same kind of runner; 200 stands for 200
+    and more. Lists of jobs do not count it.
+    """
 
     run_id: str
     stage: str
@@ -58,6 +62,7 @@ class RunView(Wire, frozen=True, kw_only=True):
     runner_id: str | None = None
     progress: Progress | None = None
     waiting_for: tuple[str, ...] = ()
+    queue_position: int | None = None
 
 
 class Withdrawal(Wire, frozen=True, kw_only=True):
@@ -90,6 +95,7 @@ class JobView(Wire, frozen=True, kw_only=True):
     cancel_requested_at: UtcTime | None = None
     withdrawn: Withdrawal | None = None
     runs: tuple[RunView, ...] = ()
+    retry_of: IdText | None = None
 
 
 class JobPage(Wire, frozen=True, kw_only=True):

@@ -30,22 +30,30 @@ from edgeproof.contract.jobs import ArtifactInfo, EvidenceList, Health, JobEvent
 from edgeproof.contract.plain_results import PlainResult
 from edgeproof.contract.point_policy import PointComparison, PointPolicy, UnsignedDecision
 from edgeproof.contract.policy import Policy
+from edgeproof.contract.queue import DeadLetterPage, QueueStats
 from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.requests import AnalyzeOptions, AnalyzeRequest
 from edgeproof.contract.results import ForgeManifest, ForgeMetadata, RuntimeResult, WorkerRuntimeSummary
 from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.contract.runners import (
     ClaimedRun,
+    ClaimedRuns,
     ClaimRequest,
     EnrolmentTokenRequest,
     EnrolmentTokenResponse,
     FailRequest,
     FailResponse,
+    HeartbeatAnswers,
+    HeartbeatBatch,
     HeartbeatRequest,
     HeartbeatResponse,
     RegisterRequest,
     RegisterResponse,
     RunnerList,
+    StandingRequest,
+    StandingView,
+    SubmitAnswers,
+    SubmitBatch,
     SubmitResponse,
 )
 from edgeproof.contract.samples import RawQuality, RawSamples
@@ -93,7 +101,9 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # runners
     RegisterRequest, RegisterResponse, ClaimRequest, ClaimedRun, HeartbeatRequest, HeartbeatResponse,
     SubmitResponse, FailRequest, FailResponse, RunnerList, EnrolmentTokenRequest, EnrolmentTokenResponse,
+    ClaimedRuns, HeartbeatBatch, HeartbeatAnswers, SubmitBatch, SubmitAnswers,
     # operators
+    StandingRequest, StandingView, QueueStats, DeadLetterPage,
     RunnerDetail, RunnerKeyList, AddKeyRequest, RemoveKeyRequest, RemovedKey, RotateKeyRequest, RotatedKey,
     AuditList, AuditPage,
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import Response, post
 from litestar.openapi.datastructures import ResponseSpec
@@ -10,12 +10,18 @@ from litestar.params import HeaderParameter, JSONBody
 
 from edgeproof.contract.runners import (
     LEASE_HEADER,
+    STANDING_HEADER,
     ClaimedRun,
+    ClaimedRuns,
     ClaimRequest,
     FailRequest,
     FailResponse,
+    HeartbeatAnswers,
+    HeartbeatBatch,
     HeartbeatRequest,
     HeartbeatResponse,
+    SubmitAnswers,
+    SubmitBatch,
     SubmitResponse,
 )
 from edgeproof.domain.runs import parse_lease
@@ -25,17 +31,28 @@ from edgeproof.http.connections import until_gone
 from edgeproof.http.description import BODY, TOKEN, EnvelopeBody, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import RunIdPath, known_id
-from edgeproof.server.claim import claim as claim_run
+from edgeproof.server.claim import claim_runs
 from edgeproof.server.finish import fail as fail_run
 from edgeproof.server.finish import submit as submit_run
 from edgeproof.server.heartbeat import heartbeat as renew_lease
+from edgeproof.server.heartbeat import heartbeats as renew_leases
+from edgeproof.server.submit_batch import submit_batch as submit_runs
 
 LeaseHeader = Annotated[
     str | None,
     HeaderParameter(name=LEASE_HEADER, description="`<attempt>.<lease token>` of the claim"),
 ]
-LEASED = ResponseSpec(data_container=ClaimedRun, generate_examples=False, description="A lease on a run")
-NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_seconds`")
+_ONE_OR_MANY: Any = ClaimedRun | ClaimedRuns
+LEASED = ResponseSpec(
+    data_container=_ONE_OR_MANY,
+    generate_examples=False,
+    description="A lease on a run; with `max_runs`, leases on that many at most",
+)
+NO_WORK = ResponseSpec(
+    data_container=None,
+    description=f"No work within `wait_seconds`. The header `{STANDING_HEADER}` says if the runner gets none:"
+    " `draining` or `quarantined`",
+)
 
 
 @post(
@@ -46,10 +63,43 @@ NO_WORK = ResponseSpec(data_container=None, description="No work within `wait_se
     tags=["queue"],
     responses={200: LEASED, 204: NO_WORK, **problems(*TOKEN, *BODY)},
 )
-async def claim(request: StrictRequest, data: JSONBody[ClaimRequest]) -> Response[ClaimedRun | None]:
+async def claim(
+    request: StrictRequest, data: JSONBody[ClaimRequest]
+) -> Response[ClaimedRun | ClaimedRuns | None]:
     """For runners. The answer carries the signed job spec and the lease."""
-    claimed = await until_gone(request, claim_run(plane_of(request), request.user, data))
-    return Response(claimed, status_code=204 if claimed is None else 200)
+    claimed = await until_gone(request, claim_runs(plane_of(request), request.user, data))
+    if not claimed.runs:
+        headers = {} if claimed.standing == "active" else {STANDING_HEADER: claimed.standing}
+        return Response(None, status_code=204, headers=headers)
+    found = claimed.runs[0] if data.max_runs is None else ClaimedRuns(runs=claimed.runs)
+    return Response(found, status_code=200)
+
+
+@post(
+    "/api/queue/heartbeat",
+    status_code=200,
+    operation_id="heartbeatRuns",
+    summary="Renew up to 64 leases",
+    tags=["queue"],
+    responses=problems(*TOKEN, *BODY),
+)
+async def heartbeats(request: StrictRequest, data: JSONBody[HeartbeatBatch]) -> HeartbeatAnswers:
+    """Each item is fenced and answered by itself: with what its own route answers, or its problem."""
+    return await renew_leases(plane_of(request), request.user, data)
+
+
+@post(
+    "/api/queue/submit",
+    status_code=200,
+    opt={BODY_KIND: "envelope"},
+    operation_id="submitRuns",
+    summary="Finish up to 64 runs with signed statements",
+    tags=["queue"],
+    responses=problems(*TOKEN, *BODY),
+)
+async def submits(request: StrictRequest, data: JSONBody[SubmitBatch]) -> SubmitAnswers:
+    """Each item is fenced, verified and answered by itself, as its own route would, or with its problem."""
+    return await submit_runs(plane_of(request), request.user, data)
 
 
 @post(

@@ -33,16 +33,17 @@ from edgeproof.server.times import utc_text
 from edgeproof.server.withdraw import WITHDRAWAL, reviewed_again
 
 # No text but our own goes into these: S608 means statements made of what somebody sent.
-_COLUMNS: Final = f"""
+_OF_JOB: Final = f"""
 j.seq, j.job_id, j.status, j.created_at, j.updated_at, j.reported_at, j.input_summary, j.error,
-j.cancel_requested_at,
-{queue_sql.RUNS_AS_SHOWN} AS runs, {WITHDRAWAL} AS withdrawn
+j.cancel_requested_at, j.retry_of, {WITHDRAWAL} AS withdrawn
 """
+_COLUMNS: Final = f"{_OF_JOB}, {queue_sql.RUNS_AS_SHOWN} AS runs"
+_ONE: Final = f"{_OF_JOB}, {queue_sql.RUNS_WITH_POSITION} AS runs"
 _JOB: Final = f"""
-SELECT {_COLUMNS}, j.result FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
+SELECT {_ONE}, j.result FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
 """  # noqa: S608
 _DOCUMENT: Final = f"""
-SELECT {_COLUMNS}, NULL AS result, j.result::text AS result_text
+SELECT {_ONE}, NULL AS result, j.result::text AS result_text
 FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
 """  # noqa: S608
 
@@ -72,7 +73,9 @@ def _page(*wanted: str) -> str:
 
 
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
-_RUNNERS: Final = "SELECT runner_id, capabilities FROM good_runners"
+_RUNNERS: Final = """
+SELECT runner_id, runners.capabilities, standing FROM good_runners JOIN runners USING (runner_id)
+"""
 _NOTHING: Final = Capabilities(device_class="none", cpu_count=0, memory_bytes=0, isolation="none")
 
 
@@ -89,6 +92,7 @@ class _Run(Wire, frozen=True, kw_only=True):
     class_id: int
     assigned_runner_id: str | None
     fits: bool
+    queue_position: int | None
 
 
 _RUNS: Final = msgspec.json.Decoder(tuple[_Run, ...])
@@ -181,9 +185,11 @@ def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, .
                 runner_id=run.runner_id,
                 progress=run.progress,
                 waiting_for=waiting_for.get(run.run_id, ()),
+                queue_position=run.queue_position,
             )
             for run in runs
         ),
+        retry_of=row["retry_of"],
     )
 
 
@@ -202,9 +208,12 @@ async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, 
     if not unmet:
         return {}
     pool = plane.database.pool
-    runners = {
-        row["runner_id"]: msgspec.convert(row["capabilities"], Capabilities)
-        for row in await pool.fetch(_RUNNERS)
+    rows = await pool.fetch(_RUNNERS)
+    runners = {row["runner_id"]: msgspec.convert(row["capabilities"], Capabilities) for row in rows}
+    idle = {
+        row["runner_id"]: (f"the release of {row['runner_id']}, which is {row['standing']}",)
+        for row in rows
+        if row["standing"] != "active"
     }
     classes = {run.class_id for run in unmet}
     needs = {
@@ -213,7 +222,10 @@ async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, 
     }
     found: dict[tuple[int, str | None], tuple[str, ...]] = {}
     for class_id, named in {(run.class_id, run.assigned_runner_id) for run in unmet}:
-        eligible = [able for runner, able in runners.items() if named in (None, runner)]
-        lacks = [missing(needs[class_id], able) for able in eligible or [_NOTHING]]
-        found[class_id, named] = min(lacks, key=len)
+        lacks = [
+            (*missing(needs[class_id], able), *idle.get(runner, ()))
+            for runner, able in runners.items()
+            if named in (None, runner)
+        ]
+        found[class_id, named] = min(lacks or [missing(needs[class_id], _NOTHING)], key=len)
     return {run.run_id: found[run.class_id, run.assigned_runner_id] for run in unmet}

@@ -258,18 +258,34 @@ ORDER BY r.created_at, r.run_id
 
 # One JSON text per job ``j``, so that a page of jobs needs no query of its own for each. ``fits``: a runner
 # that may come is known to be able, or the run does not wait.
-RUNS_AS_SHOWN: Final = """
+# How many wait before it, counted no further than anybody wants to know.
+_POSITION: Final = """
+    CASE WHEN q.state = 'PENDING' AND q.assigned_runner_id IS NULL THEN 1 + (SELECT count(*) FROM (
+        SELECT FROM run_queue p
+        WHERE p.class_id = q.class_id AND p.state = 'PENDING' AND p.assigned_runner_id IS NULL
+          AND (p.priority, p.queued_at, p.run_id) < (q.priority, q.queued_at, q.run_id)
+        ORDER BY p.priority, p.queued_at, p.run_id LIMIT 199) ahead)
+    WHEN q.state = 'PENDING' THEN 1 + (SELECT count(*) FROM (
+        SELECT FROM run_queue p
+        WHERE p.assigned_runner_id = q.assigned_runner_id AND p.class_id = q.class_id AND p.state = 'PENDING'
+          AND (p.priority, p.queued_at, p.run_id) < (q.priority, q.queued_at, q.run_id)
+        ORDER BY p.priority, p.queued_at, p.run_id LIMIT 199) ahead)
+    END
+"""
+_AS_SHOWN: Final = """
 (SELECT json_agg(json_build_object(
     'run_id', r.run_id, 'stage', r.stage, 'role', r.role,
     'state', coalesce(o.state, q.state), 'attempt', coalesce(o.attempt, q.attempt),
     'runner_id', coalesce(o.runner_id, q.runner_id), 'progress', q.progress,
-    'class_id', r.class_id, 'assigned_runner_id', q.assigned_runner_id,
+    'class_id', r.class_id, 'assigned_runner_id', q.assigned_runner_id, 'queue_position', {position},
     'fits', q.state IS DISTINCT FROM 'PENDING' OR EXISTS (
-        SELECT FROM runner_classes JOIN good_runners USING (runner_id)
-        WHERE class_id = r.class_id
+        SELECT FROM runner_classes JOIN good_runners USING (runner_id) JOIN runners USING (runner_id)
+        WHERE class_id = r.class_id AND standing = 'active'
             AND (q.assigned_runner_id IS NULL OR runner_id = q.assigned_runner_id)
     )
 ) ORDER BY r.created_at, r.run_id)
 FROM runs r LEFT JOIN run_queue q USING (run_id) LEFT JOIN run_outcomes o USING (run_id)
 WHERE r.job_id = j.job_id)::text
 """
+RUNS_AS_SHOWN: Final = _AS_SHOWN.format(position="NULL")
+RUNS_WITH_POSITION: Final = _AS_SHOWN.format(position=_POSITION)

@@ -1,0 +1,159 @@
+"""Draining, quarantine and release: who gets no more work, why, and how that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest, RunnerStanding
+from edgeproof.domain.runs import Lease
+from edgeproof.server.claim import Claim, claim_runs
+from edgeproof.server.control_plane import Principal, Settings
+from edgeproof.server.finish import fail
+from edgeproof.server.heartbeat import heartbeat
+from edgeproof.server.principals import authenticate, create_principal
+from edgeproof.server.reap import Patience, reap
+from edgeproof.server.runners import list_runners
+from edgeproof.server.standing import set_standing
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(public_url="http://127.0.0.1:7411", quarantine_after=2, max_attempts=10)
+
+
+@pytest.fixture
+async def operator(yard: Any) -> Principal:
+    return await authenticate(yard.plane, await create_principal(yard.plane, "admin", "operator"))
+
+
+async def asked(worker: Any, **request: Any) -> Claim:
+    return await claim_runs(worker.plane, worker.principal, ClaimRequest(**request))
+
+
+async def end(worker: Any, claimed: Any, fault: str, code: str = "stage_crashed") -> None:
+    request = FailRequest(code=code, message="", fault=fault, retryable=True)
+    lease = Lease(claimed.attempt, claimed.lease_token)
+    await fail(worker.plane, worker.principal, claimed.run_id, lease, request)
+
+
+async def standing_of(yard: Any, operator: Principal, worker: Any) -> tuple[str, str]:
+    views = {view.runner_id: view for view in await list_runners(yard.plane, operator)}
+    view = views[worker.principal.runner_id]
+    return view.standing, view.standing_reason
+
+
+async def test_a_draining_runner_finishes_what_it_holds_and_gets_nothing_new(
+    yard: Any, operator: Principal
+) -> None:
+    await yard.analyze()
+    held = await yard.one.take()
+    view = await set_standing(yard.plane, operator, yard.one.principal.runner_id, "draining", "new disk")
+    assert (view.standing, view.reason, view.held) == ("draining", "new disk", 1)
+    refused = await asked(yard.one)
+    assert (refused.runs, refused.standing, refused.reason) == ((), "draining", "new disk")
+    lease = Lease(held.attempt, held.lease_token)
+    await heartbeat(yard.plane, yard.one.principal, held.run_id, lease, HeartbeatRequest())
+    assert (await yard.one.work(held)).state == "COMPLETE"
+    assert (await yard.two.take()).job_id == held.job_id
+    await set_standing(yard.plane, operator, yard.one.principal.runner_id, "active", "")
+    await yard.analyze()
+    assert await yard.one.claim() is not None
+
+
+@pytest.mark.parametrize("standing", ["draining", "quarantined"])
+async def test_release_reaches_a_claim_that_waits(
+    yard: Any, operator: Principal, standing: RunnerStanding
+) -> None:
+    runner_id = yard.one.principal.runner_id
+    await set_standing(yard.plane, operator, runner_id, standing, "")
+    job = await yard.analyze()
+    waiting = asyncio.create_task(yard.one.claim(wait_seconds=30))
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while await yard.plane.database.pool.fetchval(query) == 0:
+            await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await set_standing(yard.plane, operator, runner_id, "active", "")
+    # Below the shortest polling pause, so that only the release's own call can have done it.
+    assert (await asyncio.wait_for(waiting, 4)).job_id == job.job_id
+
+
+async def test_infrastructure_errors_in_a_row_quarantine_a_runner_visibly(
+    yard: Any, operator: Principal
+) -> None:
+    await yard.analyze()
+    for _ in range(2):
+        assert await standing_of(yard, operator, yard.one) == ("active", "")
+        await end(yard.one, await yard.one.take(), "infrastructure")
+    standing, reason = await standing_of(yard, operator, yard.one)
+    assert standing == "quarantined"
+    assert "2 runs in a row" in reason
+    assert "stage_crashed" in reason
+    assert (await asked(yard.one)).standing == "quarantined"
+    assert await yard.two.claim() is not None
+    released = await set_standing(yard.plane, operator, yard.one.principal.runner_id, "active", "")
+    assert released.standing == "active"
+    await end(yard.one, await yard.one.take(), "infrastructure")
+    assert (await standing_of(yard, operator, yard.one))[0] == "active"
+
+
+@pytest.mark.parametrize("how", ["result", "user", "backend", "handed_back", "cancelled"])
+async def test_what_is_not_the_runners_trouble_does_not_count(
+    yard: Any, operator: Principal, how: str
+) -> None:
+    await yard.analyze()
+    await end(yard.one, await yard.one.take(), "infrastructure")
+    claimed = await yard.one.take()
+    if how == "result":
+        await yard.one.work(claimed)
+        await end(yard.one, await yard.one.take(), "infrastructure")
+    else:
+        code = how if how in ("handed_back", "cancelled") else "build_failed"
+        await end(yard.one, claimed, "infrastructure" if code == how else how, code)
+    assert (await standing_of(yard, operator, yard.one))[0] == "active"
+
+
+async def test_leases_lost_in_a_row_count_too(yard: Any, operator: Principal) -> None:
+    await yard.analyze()
+    for _ in range(2):
+        await yard.expire((await yard.one.take()).run_id)
+        assert await reap(yard.plane, Patience(timedelta(0))) == 1
+    assert (await standing_of(yard, operator, yard.one))[0] == "quarantined"
+
+
+async def test_a_runner_that_says_it_is_unfit_is_quarantined_until_released(
+    yard: Any, operator: Principal
+) -> None:
+    await yard.analyze()
+    unfit = await asked(yard.one, unfit="no space is left")
+    assert (unfit.runs, unfit.standing) == ((), "quarantined")
+    assert "no space is left" in unfit.reason
+    assert (await asked(yard.one)).standing == "quarantined"
+    await set_standing(yard.plane, operator, yard.one.principal.runner_id, "active", "")
+    assert (await asked(yard.one)).runs
+
+
+async def test_a_job_says_that_its_only_runners_are_held_back(yard: Any, operator: Principal) -> None:
+    for worker in (yard.one, yard.two):
+        await set_standing(yard.plane, operator, worker.principal.runner_id, "quarantined", "")
+    job = await yard.analyze()
+    for run in job.runs:
+        (lack,) = run.waiting_for
+        assert "quarantined" in lack
+    await set_standing(yard.plane, operator, yard.two.principal.runner_id, "active", "")
+    assert all(run.waiting_for == () for run in (await yard.job(job.job_id)).runs)
+
+
+async def test_only_admins_decide_on_runners_that_exist(yard: Any, operator: Principal) -> None:
+    for principal in (yard.user, yard.one.principal):
+        with pytest.raises(Refused, match="forbidden"):
+            await set_standing(yard.plane, principal, yard.one.principal.runner_id, "draining", "")
+    with pytest.raises(Refused, match="not_found"):
+        await set_standing(yard.plane, operator, "runner-nobody", "draining", "")
