@@ -125,6 +125,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="queue", description="What runners claim and finish, under a lease"),
             Tag(name="runners", description="Registration and enrolment"),
             Tag(name="audit", description="Who did what, append-only and sealed"),
+            Tag(name="operators", description="How the queue stands, and doing failed jobs again"),
             Tag(name="policies", description="What decides, kept by the operator"),
             Tag(name="artifacts", description="Immutable bytes, named by their SHA-256"),
             Tag(name="server", description="The control plane itself"),

@@ -71,7 +71,7 @@ async def release(
     "/api/queue/stats",
     operation_id="queueStats",
     summary="How the run queue stands",
-    tags=["queue"],
+    tags=["operators"],
     responses=problems(*TOKEN),
 )
 async def stats(request: StrictRequest) -> QueueStats:
@@ -83,7 +83,7 @@ async def stats(request: StrictRequest) -> QueueStats:
     "/api/queue/dead",
     operation_id="listDeadLetters",
     summary="Runs that failed for want of attempts",
-    tags=["queue"],
+    tags=["operators"],
     responses=problems(*TOKEN),
 )
 async def dead(
@@ -97,10 +97,10 @@ async def dead(
 
 @post(
     "/api/jobs/{job_id:str}/requeue",
-    status_code=201,
+    status_code=200,
     operation_id="requeueJob",
     summary="Do a failed job's work again, as a new job",
-    tags=["jobs"],
+    tags=["operators"],
     responses=problems(
         *TOKEN, "not_found", "conflict", "artifact_missing", "unknown_runner", "unknown_worker"
     ),
