@@ -84,7 +84,7 @@ async def compare_latest(
     device: DeviceQuery = None,
     with_guard: GuardQuery = False,
 ) -> dict[str, Any]:
-    """The newest by their own times, of one model, shape, engine and device."""
+    """The newest by their own times, of one model, shape, engine and device; of the newest thousand."""
     wanted = ResultFilter(model=model, engine=engine, device=device)
     return await compare.compare_latest(
         plane_of(request), request.user, selection_mode, wanted, with_guard=with_guard

@@ -69,17 +69,20 @@ def page(*wanted: str) -> str:
 def pair(*wanted: str) -> str:
     """The newest result that has an older one to go with; the newest of those is its partner.
 
-    ``$1``: whether they are to be of one precision.
+    ``$1``: whether they are to be of one precision. Only the newest thousand are tried, so that an answer of
+    none is soon there.
     """
     return f"""
-    SELECT base.result_id AS base, r.result_id AS new
-    FROM runtime_results r CROSS JOIN LATERAL (
+    SELECT base.result_id AS base, new.result_id AS new
+    FROM (
+        SELECT * FROM runtime_results r WHERE NOT r.dry_run{_asking(wanted, 2)}
+        ORDER BY r.measured_at DESC, r.seq DESC LIMIT 1000
+    ) new CROSS JOIN LATERAL (
         SELECT result_id FROM runtime_results base
-        WHERE base.owner_id = r.owner_id AND base.pair_key = r.pair_key AND NOT base.dry_run
-          AND (base.measured_at, base.seq) < (r.measured_at, r.seq)
-          AND (lower(base.precision) = lower(r.precision)) = $1
+        WHERE base.owner_id = new.owner_id AND base.pair_key = new.pair_key AND NOT base.dry_run
+          AND (base.measured_at, base.seq) < (new.measured_at, new.seq)
+          AND (lower(base.precision) = lower(new.precision)) = $1
         ORDER BY base.measured_at DESC, base.seq DESC LIMIT 1
     ) base
-    WHERE NOT r.dry_run{_asking(wanted, 2)}
-    ORDER BY r.measured_at DESC, r.seq DESC LIMIT 1
+    ORDER BY new.measured_at DESC, new.seq DESC LIMIT 1
     """  # noqa: S608 - only the constants above are filled in
