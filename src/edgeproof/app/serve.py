@@ -39,7 +39,6 @@ _log = logging.getLogger(__name__)
 
 DATABASE_VARIABLE: Final = "EDGEPROOF_DATABASE_URL"
 DRAIN_SECONDS: Final = 4.0
-_NOBODYS: Final = "0" * 64
 BACKLOG: Final = 1024
 MAX_CONNECTIONS: Final = 1 << 16
 """Not Granian's default, its backlog: that many silent peers or open streams would shut everybody out. What
@@ -89,7 +88,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     )
     artifacts = artifact_place(data_dir)
     # Asked for once, so that a wrong name or credential is told now and not to the first upload.
-    await artifacts.size(_NOBODYS)
+    await anext(artifacts.kept(), None)
     plane = await open_control_plane(dsn, artifacts, settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -55,4 +55,6 @@ class ArtifactStore(Protocol):
         """Remove what killed uploads left behind; how many there were."""
 
     def kept(self) -> AsyncIterator[str]:
-        """The digests of everything kept, in any order; what comes or goes meanwhile may be told or not."""
+        """The digests of everything kept, in any order; what comes or goes meanwhile may be told or not.
+
+        Raises ``Unavailable`` also where there is no such place, unlike questions for one digest."""

@@ -106,10 +106,13 @@ class S3Artifacts:
         return removed
 
     async def kept(self) -> AsyncIterator[str]:
-        with _trouble_is_unavailable():
-            async for page in obstore.list(self._store, prefix=_KEPT):
-                for one in page:
-                    yield one["path"].rsplit("/", 1)[-1]
+        try:
+            with _trouble_is_unavailable():
+                async for page in obstore.list(self._store, prefix=_KEPT):
+                    for one in page:
+                        yield one["path"].rsplit("/", 1)[-1]
+        except FileNotFoundError as error:
+            raise Unavailable("unavailable", "the object store has no such bucket") from error
 
     async def _size(self, path: str) -> int | None:
         try:

@@ -37,9 +37,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def bucket(endpoint: str, prefix: str | None = None) -> S3Store:
+def bucket(endpoint: str, prefix: str | None = None, name: str = "edgeproof") -> S3Store:
     return S3Store(
-        bucket="edgeproof",
+        bucket=name,
         prefix=prefix,
         endpoint=endpoint,
         access_key_id=ACCESS,

@@ -87,6 +87,13 @@ async def test_a_store_that_is_away_is_weather() -> None:
     assert caught.value.code == "unavailable"
 
 
+async def test_a_bucket_that_is_not_there_is_found_out_by_asking_what_it_keeps(s3_endpoint: str) -> None:
+    store = S3Artifacts(bucket(s3_endpoint, name="another"))
+    assert await store.size("0" * 64) is None
+    with pytest.raises(Unavailable):
+        await anext(store.kept(), None)
+
+
 async def test_many_at_once(s3_artifacts: S3Artifacts) -> None:
     async def one(number: int) -> str:
         async def chunks() -> object:
