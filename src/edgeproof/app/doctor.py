@@ -51,6 +51,10 @@ def examine(data_dir: Path) -> DoctorReport:
             f"{one.name} {one.version} ({', '.join(one.targets)}: {', '.join(one.precisions)})"
             for one in capabilities.backends
         ),
+        cpu_features=capabilities.cpu_features,
+        gpus=tuple(
+            f"{one.name}, {one.memory_bytes >> 30} GiB, driver {one.driver}" for one in capabilities.gpus
+        ),
         presets=tuple(
             f"{preset.backend}/{name}" for name, preset in PRESETS.items() if preset.backend in built
         ),

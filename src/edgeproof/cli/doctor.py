@@ -31,5 +31,7 @@ def doctor(use_cases: UseCases, data_dir: Path, as_json: bool) -> None:
         if not check.ok and check.remedy:
             console.print(f"        → {escape(check.remedy)}")
     console.print(f"device   {report.device_class}")
+    console.print(f"features {' '.join(report.cpu_features) or 'none told'}")
+    console.print(f"gpus     {escape('; '.join(report.gpus)) or 'none'}")
     console.print(f"backends {escape(', '.join(report.backends)) or 'none'}")
     console.print(f"presets  {', '.join(report.presets) or 'none'}")

@@ -152,6 +152,8 @@ class DoctorReport(Wire, frozen=True, kw_only=True):
     device_class: str
     backends: tuple[str, ...]
     presets: tuple[str, ...]
+    cpu_features: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
 
 
 class UseCases(Protocol):

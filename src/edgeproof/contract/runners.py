@@ -38,8 +38,20 @@ class EngineCapability(Wire, frozen=True, kw_only=True):
     precisions: tuple[Name, ...] = ()
 
 
+class Gpu(Wire, frozen=True, kw_only=True):
+    """As its driver tells; ``compute_capability`` is NVIDIA's, e.g. ``9.0``."""
+
+    name: Annotated[str, Meta(max_length=200)]
+    memory_bytes: int
+    driver: Annotated[str, Meta(max_length=100)]
+    compute_capability: Annotated[str, Meta(max_length=20)] | None = None
+
+
 class Capabilities(Wire, frozen=True, kw_only=True):
-    """What a runner can do. ``memory_bytes`` is physical memory; ``device_class`` e.g. ``linux-x86_64``."""
+    """What a runner can do. ``memory_bytes`` is physical memory; ``device_class`` e.g. ``linux-x86_64``.
+
+    ``cpu_features`` go by the kernel's names (``avx2``, ``asimddp`` …). ``labels`` are the operator's.
+    """
 
     device_class: Name
     cpu_count: int
@@ -48,6 +60,8 @@ class Capabilities(Wire, frozen=True, kw_only=True):
     backends: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
     toolchains: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    cpu_features: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
+    gpus: Annotated[tuple[Gpu, ...], Meta(max_length=64)] = ()
 
 
 class Needs(Wire, frozen=True, kw_only=True):

@@ -83,7 +83,11 @@ class Agent:
         """
         # Nothing is under way, and undelivered results are named: any other lease of ours is of a process
         # that was killed.
-        request = ClaimRequest(wait_seconds=CLAIM_WAIT_SECONDS, holding=self._outbox.undelivered()[:64])
+        request = ClaimRequest(
+            wait_seconds=CLAIM_WAIT_SECONDS,
+            holding=self._outbox.undelivered()[:64],
+            unfit=await asyncio.to_thread(self._home.unfit),
+        )
         ask = partial(self._session.control_plane.claim, request)
         asking = asyncio.create_task(self._session.persist(ask, stop))
         stopping = asyncio.create_task(stop.wait())

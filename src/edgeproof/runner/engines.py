@@ -14,6 +14,7 @@ import psutil
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import Capabilities, EngineCapability, Isolation
 from edgeproof.forge.toolchains import detect_toolchains
+from edgeproof.runner.hardware import cpu_features, gpus, installed_nvml
 from edgeproof.runtime.backends import detect as detect_backends
 from edgeproof.runtime.environment import boot_id
 
@@ -36,6 +37,8 @@ def detect_capabilities(isolation: Isolation, labels: Mapping[str, str] | None =
         backends=detect_backends(),
         toolchains=detect_toolchains(),
         labels=dict(labels or {}),
+        cpu_features=cpu_features(),
+        gpus=gpus(installed_nvml()),
     )
 
 

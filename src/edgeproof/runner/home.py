@@ -19,6 +19,7 @@ from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 
 DEFAULT_CACHE_BYTES: Final = 16 << 30
+_LEAST_BYTES: Final = 16 << 10
 
 
 class RunnerHome:
@@ -62,6 +63,26 @@ class RunnerHome:
         if not path.exists():
             write_private(path, SigningKey.generate().private_bytes())
         return SigningKey(path.read_bytes())
+
+    def unfit(self) -> str | None:
+        """Why no run could be done here: a result must at least have room to be kept. None: it could.
+
+        What is only kept to be quicker goes first.
+        """
+        reason = self._no_room()
+        if reason is not None:
+            for cache in (self.inputs, self.builds):
+                shutil.rmtree(cache, ignore_errors=True)
+                cache.mkdir(mode=0o700, exist_ok=True)
+            reason = self._no_room()
+        return reason
+
+    def _no_room(self) -> str | None:
+        try:
+            write_private(self.root / "health", bytes(_LEAST_BYTES))
+        except OSError as error:
+            return f"its folder cannot be written: {error.strerror}"
+        return None
 
     def new_workspace(self) -> Path:
         """A fresh folder for one stage; its name says nothing about the run."""

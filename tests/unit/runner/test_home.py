@@ -52,3 +52,20 @@ def test_a_private_file_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_private(tmp_path / "folder", b"three")
     assert {one.name for one in tmp_path.iterdir()} == {"file", "folder"}
+
+
+def test_a_home_that_can_be_written_is_fit(tmp_path: Path) -> None:
+    home = RunnerHome(tmp_path)
+    (home.inputs / "kept").write_text("kept")
+    assert home.unfit() is None
+    assert (home.inputs / "kept").exists()
+
+
+def test_a_home_without_room_says_so_after_it_gave_up_its_caches(tmp_path: Path) -> None:
+    home = RunnerHome(tmp_path)
+    (home.inputs / "kept").write_text("kept")
+    (home.root / "health").mkdir()
+    reason = home.unfit()
+    assert reason is not None
+    assert "cannot be written" in reason
+    assert list(home.inputs.iterdir()) == []
