@@ -61,7 +61,10 @@ async def another_runner(system: System, home: Path, *options: str, space: str |
     """A second runner, by its id; with ``space`` its folder is a file system of that size."""
     home.mkdir(mode=0o700)
     async with system.admin() as admin:
-        known = {one.runner_id for one in (await admin.runners()).runners}
+        known: set[str] = set()
+        async with asyncio.timeout(60):
+            while not known:  # the system's own is not to be taken for the other one
+                known = {one.runner_id for one in (await admin.runners()).runners}
         token = await admin.create_enrolment_token()
         command = [*EDGEPROOF, "runner", "start", system.address, "--home", str(home), *options]
         if space is not None:
