@@ -63,6 +63,10 @@ def test_a_stolen_key_takes_its_decisions_with_it(data_dir: Path, models: TinyMo
         verified = edgeproof("verify", evidence, "--trust", str(again / "trust.json"))
         assert (verified.returncode, "stolen" in verified.stdout) == (3, True), verified
 
+        exported = tmp_path / "trust.json"
+        assert edgeproof("fleet", "keys", "trust", "--out", str(exported), *here).returncode == 0
+        assert exported.read_bytes() == (again / "trust.json").read_bytes()
+
         entries = told("audit", "list", "--subject", "better")["entries"]
         assert {entry["act"] for entry in entries} == {"decision.signed", "decision.withdrawn"}
         assert told("audit", "verify", "--head", log["head"])["holds"]

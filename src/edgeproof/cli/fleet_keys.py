@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.options import json_option, server_options
 from edgeproof.cli.printing import echo_json
 from edgeproof.contract.fleet import RemoveKeyRequest, RotateKeyRequest, RunnerKeyView
+
+if TYPE_CHECKING:
+    from edgeproof.client.transport import ControlPlaneClient
 
 
 @click.group()
@@ -110,6 +114,34 @@ def rotate(
         return
     click.echo(key_line(rotated.old))
     click.echo(key_line(rotated.new))
+
+
+@keys.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
+              help="Where to write trust.json.")  # fmt: skip
+@server_options
+@click.pass_context
+def trust(context: click.Context, out: Path, server: str | None, token: str | None, data_dir: Path) -> None:
+    """Write the document for `verify --trust`: the control plane's key and every compromised runner key."""
+
+    async def ask(client: ControlPlaneClient) -> bytes:
+        from edgeproof.contract.envelope import PublicKey
+        from edgeproof.lab.trust import RevokedKey, trust_document
+
+        listed = (await client.runner_keys()).keys
+        revoked = [
+            RevokedKey(
+                public_key=one.public_key, compromised_since=one.compromised_since, reason=one.reason or ""
+            )
+            for one in listed
+            if one.compromised_since is not None
+        ]
+        return trust_document(PublicKey.from_base64((await client.health()).server_key), revoked)
+
+    from edgeproof.cli.analysis import write_whole
+
+    write_whole(out, ask_as_admin(context, server, token, data_dir, ask))
+    click.echo(str(out))
 
 
 def key_line(key: RunnerKeyView) -> str:
