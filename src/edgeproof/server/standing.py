@@ -11,6 +11,7 @@ from typing import Final
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import RunnerStanding, StandingView
+from edgeproof.server.audit import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
 from edgeproof.server.notifier import notify
@@ -57,6 +58,8 @@ async def set_standing(
         row = await connection.fetchrow(_SET, runner_id, standing, reason, principal.principal_id)
         if row is None:
             raise Refused("not_found", f"no runner {runner_id!r}")
+        told = {"reason": reason}
+        await record(connection, principal.principal_id, f"runner.{standing}", runner_id, told)
         if standing == "active":
             # It may be waiting with a claim.
             await notify(connection, RUNS_CHANNEL, turn_key(0, runner_id))
