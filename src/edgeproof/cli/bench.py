@@ -9,6 +9,7 @@ import click
 
 BENCHMARKS: Final[dict[str, tuple[str, str]]] = {
     # name -> (module with a click command of that name, one line for the overview)
+    "queue": ("edgeproof.bench.queue.command", "What the run queue does a second, and how soon."),
     "verdict": ("edgeproof.bench.verdict.command", "How often the verdict is wrong, from real executions."),
 }
 

@@ -52,8 +52,18 @@ class Answer:
     uploads: tuple[bytes, ...]
 
 
-def answer(job_spec: bytes, runner: SigningKey, scene: Scene | None = None, *, nonce: int = 0) -> Answer:
-    """The answer to a job spec; another ``nonce`` gives another, as good, answer."""
+def answer(
+    job_spec: bytes,
+    runner: SigningKey,
+    scene: Scene | None = None,
+    *,
+    nonce: int = 0,
+    built: bytes | None = None,
+) -> Answer:
+    """The answer to a job spec; another ``nonce`` gives another, as good, answer.
+
+    ``built`` is the artifact that a build made; by default each job has another.
+    """
     _, payload = peek_payload(job_spec)
     spec = decode_canonical(payload, JobSpecStatement, what="job spec").predicate
     binding = Binding(
@@ -67,18 +77,26 @@ def answer(job_spec: bytes, runner: SigningKey, scene: Scene | None = None, *, n
         boot_id="boot",
         created_at=NOW,
     )
-    return answer_under(spec, binding, runner, scene)
+    return answer_under(spec, binding, runner, scene, built)
 
 
-def answer_under(spec: JobSpec, binding: Binding, runner: SigningKey, scene: Scene | None = None) -> Answer:
+def answer_under(
+    spec: JobSpec,
+    binding: Binding,
+    runner: SigningKey,
+    scene: Scene | None = None,
+    built: bytes | None = None,
+) -> Answer:
     """As ``answer``, with the caller's nonce, boot and time."""
     if isinstance(spec.config, ForgeConfig):
-        return _build(spec, spec.config, binding, runner)
+        return _build(spec, spec.config, binding, runner, built)
     return _measurement(spec.config, binding, runner, scene or Scene())
 
 
-def _build(spec: JobSpec, config: ForgeConfig, binding: Binding, runner: SigningKey) -> Answer:
-    artifact = f"artifact of {config.role} for {spec.job_id}".encode()
+def _build(
+    spec: JobSpec, config: ForgeConfig, binding: Binding, runner: SigningKey, built: bytes | None
+) -> Answer:
+    artifact = built or f"artifact of {config.role} for {spec.job_id}".encode()
     digest = sha256_hex(artifact)
     metadata, manifest, summary = _papers(config, digest)
     dependencies = [resource("source", config.source)]

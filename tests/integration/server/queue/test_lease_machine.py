@@ -1,4 +1,5 @@
-"""The lease's invariants under any order of claims, beats, results, failures, expiry, reaping, cancelling.
+"""The lease's invariants under any order of claims, beats, results, failures, expiry, reaping, cancelling,
+of batches of these, and of draining, quarantine and release.
 
 Against the real database. The model is a few dictionaries: who holds what, and what has ended how.
 """
@@ -13,16 +14,36 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.runners import FailRequest, HeartbeatRequest
+from edgeproof.contract.runners import (
+    ClaimRequest,
+    FailRequest,
+    HeartbeatBatch,
+    HeartbeatItem,
+    HeartbeatRequest,
+    SubmitBatch,
+    SubmitItem,
+)
 from edgeproof.domain.runs import Lease
 from edgeproof.server.advance import sweep
 from edgeproof.server.cancel import cancel
+from edgeproof.server.claim import claim_runs
 from edgeproof.server.finish import fail
-from edgeproof.server.heartbeat import heartbeat
+from edgeproof.server.heartbeat import heartbeat, heartbeats
+from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.reap import Patience, reap
+from edgeproof.server.runners import list_runners
+from edgeproof.server.standing import set_standing
+from edgeproof.server.submit_batch import submit_batch
 
 ENDED = {"completed", "failed", "cancelled"}
 
@@ -50,6 +71,12 @@ class LeaseMachine(RuleBasedStateMachine):
         self.ended: dict[str, str] = {}
         self.jobs: list[str] = []
         self.spent: set[str] = set()
+        self.standing: dict[bool, str] = {False: "active", True: "active"}
+        self.admin = self.runner.run(self.make_admin())
+
+    async def make_admin(self) -> Any:
+        plane = self.yard.plane
+        return await authenticate(plane, await create_principal(plane, "admin", "operator"))
 
     def teardown(self) -> None:
         try:
@@ -60,6 +87,8 @@ class LeaseMachine(RuleBasedStateMachine):
 
     async def drain(self) -> None:
         """No accepted job is ever lost: whatever happened, working on ends every one."""
+        for second in (False, True):
+            await self.stand(second, "active")
         for worker, claimed in list(self.held.values()):
             await worker.work(claimed)
         await self.yard.one.work_off()
@@ -78,8 +107,21 @@ class LeaseMachine(RuleBasedStateMachine):
     def claim(self, second: bool) -> Any:
         worker = self.yard.two if second else self.yard.one
         claimed = self.runner.run(worker.claim())
-        if claimed is None:
-            return None
+        return None if claimed is None else self.took(second, worker, claimed)
+
+    @rule(target=claims, second=st.booleans(), count=st.integers(2, 64))
+    def claim_batch(self, second: bool, count: int) -> Any:
+        worker = self.yard.two if second else self.yard.one
+        request = ClaimRequest(max_runs=count)
+        runs = self.runner.run(claim_runs(self.yard.plane, worker.principal, request)).runs
+        assert len(runs) <= count
+        assert sum(claimed.stage == "runtime" for claimed in runs) <= 1
+        return multiple(*(self.took(second, worker, claimed) for claimed in runs))
+
+    def took(self, second: bool, worker: Any, claimed: Any) -> Any:
+        assert self.standing[second] == "active", "a runner that is held back got work"
+        measuring = [one for who, one in self.held.values() if who is worker and one.stage == "runtime"]
+        assert claimed.stage != "runtime" or not measuring, "two measurements at once"
         assert claimed.run_id not in self.held, "two live leases on one run"
         assert claimed.run_id not in self.outcomes
         assert claimed.lease_token not in self.spent
@@ -102,6 +144,61 @@ class LeaseMachine(RuleBasedStateMachine):
             self.runner.run(call)
         else:
             self.refused(call, {"stale_lease"})
+
+    @rule(chosen=st.lists(claims, min_size=1, max_size=6), second=st.booleans())
+    def beat_batch(self, chosen: list[Any], second: bool) -> None:
+        worker = self.yard.two if second else self.yard.one
+        real = [claim for claim in chosen if claim is not None]
+        items = [HeartbeatItem(run_id=one.run_id, lease=lease_of(one).header()) for _, one in real]
+        if not items:
+            return
+        call = heartbeats(self.yard.plane, worker.principal, HeartbeatBatch(items=tuple(items)))
+        for claim, answer in zip(real, self.runner.run(call).items, strict=True):
+            good = claim[0] is worker and self.is_live(claim) and claim[1].run_id not in self.expired
+            assert (answer.problem is None) == good
+            assert good or (answer.problem is not None and answer.problem.code == "stale_lease")
+
+    @rule(chosen=st.lists(claims, min_size=1, max_size=4), second=st.booleans())
+    def submit_batch(self, chosen: list[Any], second: bool) -> None:
+        worker = self.yard.two if second else self.yard.one
+        real = {claim[1].lease_token: claim for claim in chosen if claim is not None}
+        items, expected = [], []
+        for claim in real.values():
+            claimed, made = claim[1], worker.answer(claim[1])
+            live = claim[0] is worker and self.is_live(claim)
+            again = claim[0] is worker and self.submitted.get(claimed.run_id) == (claimed, made.envelope)
+            if live:
+                self.runner.run(worker.upload(claimed, made))
+            expected.append((claim, made.envelope, live, again))
+            lease = lease_of(claimed).header()
+            items.append(SubmitItem(run_id=claimed.run_id, lease=lease, envelope=made.envelope.decode()))
+        if not items:
+            return
+        call = submit_batch(self.yard.plane, worker.principal, SubmitBatch(items=tuple(items)))
+        answers = self.runner.run(call).items
+        for ((_, claimed), envelope, live, again), answer in zip(expected, answers, strict=True):
+            assert (answer.problem is None) == (live or again), answer
+            if live:
+                self.submitted[claimed.run_id] = (claimed, envelope)
+                self.release(claimed.run_id)
+
+    @rule(second=st.booleans(), standing=st.sampled_from(["active", "draining", "quarantined"]))
+    def decide_on(self, second: bool, standing: str) -> None:
+        self.runner.run(self.stand(second, standing))
+
+    async def stand(self, second: bool, standing: Any) -> None:
+        worker = self.yard.two if second else self.yard.one
+        view = await set_standing(self.yard.plane, self.admin, worker.principal.runner_id, standing, "")
+        self.standing[second] = standing
+        assert view.held == sum(who is worker for who, _ in self.held.values())
+
+    async def learn_standing(self) -> None:
+        """The control plane quarantines by itself too; it never releases."""
+        views = {one.runner_id: one.standing for one in await list_runners(self.yard.plane, self.admin)}
+        for second, worker in ((False, self.yard.one), (True, self.yard.two)):
+            now = views[worker.principal.runner_id]
+            assert now == self.standing[second] or now == "quarantined"
+            self.standing[second] = now
 
     @rule(claim=claims, nonce=st.integers(0, 1))
     def submit(self, claim: Any, nonce: int) -> None:
@@ -174,6 +271,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.runner.run(self.check())
 
     async def check(self) -> None:
+        await self.learn_standing()
         await sweep(self.yard.plane)
         pool = self.yard.plane.database.pool
         runs = {row["run_id"] for row in await pool.fetch("SELECT run_id FROM runs")}

@@ -1,0 +1,93 @@
+"""What the benchmark found, beside its goals."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgeproof.bench.queue.backlog import Backlog
+from edgeproof.bench.queue.cycles import Cycles
+from edgeproof.bench.queue.peers import Peer
+from edgeproof.bench.queue.waiting import Pickup
+from edgeproof.contract.base import Wire
+
+
+class Goal(Wire, frozen=True, kw_only=True):
+    """``note`` says where this run asked for less than the goal does."""
+
+    what: str
+    figure: float
+    goal: float
+    sense: Literal["at_least", "at_most"]
+    met: bool
+    note: str = ""
+
+
+class QueueSpeed(Wire, frozen=True, kw_only=True):
+    """``bench queue --json``. ``load_before`` is the machine's load before it began."""
+
+    cpus: int
+    load_before: float
+    quick: bool
+    single: Cycles
+    batched: Cycles
+    few: Pickup
+    many: Pickup
+    small_backlog: Backlog
+    large_backlog: Backlog
+    peers: tuple[Peer, ...]
+
+    def goals(self) -> tuple[Goal, ...]:
+        ratio = self.large_backlog.claims_per_second / self.small_backlog.claims_per_second
+        large, many = self.large_backlog.waiting, self.many.runners
+        dead = self.single.dead_rows[-1] + self.batched.dead_rows[-1]
+        done = self.single.cycles + self.batched.cycles
+        return (
+            _goal("signed cycles a second, singly", self.single.per_second, 800, "at_least"),
+            _goal("signed cycles a second, in batches of 64", self.batched.per_second, 3000, "at_least"),
+            _goal(f"enqueue to claim, p95 ms, {self.few.runners} waiting", self.few.p95_ms, 25, "at_most"),
+            _goal(
+                f"claim rate at a backlog of {large} over one of {self.small_backlog.waiting}",
+                round(ratio, 3), 0.9, "at_least",
+                "" if large >= 990_000 else "the goal is for a million",
+            ),
+            _goal(
+                f"claim p95 with {many} runners over {self.few.runners}, same job rate",
+                round(self.many.p95_ms / self.few.p95_ms, 3), 1.5, "at_most",
+                "" if many >= 1000 else "the goal is for a thousand",
+            ),
+            _goal(
+                f"dead rows of the run queue a cycle, after {done} cycles", round(dead / max(1, done), 4),
+                0.05, "at_most", "" if done >= 1_000_000 else "the goal is no growth over a million cycles",
+            ),
+        )  # fmt: skip
+
+
+def _goal(
+    what: str, figure: float, goal: float, sense: Literal["at_least", "at_most"], note: str = ""
+) -> Goal:
+    met = figure >= goal if sense == "at_least" else figure <= goal
+    return Goal(what=what, figure=figure, goal=goal, sense=sense, met=met, note=note)
+
+
+def words(speed: QueueSpeed) -> str:
+    """The same for people."""
+    lines = [f"{speed.cpus} CPUs, load before {speed.load_before}"]
+    if speed.load_before > 0.5:
+        lines[0] += ": others were at work, so these figures are too low"
+    for goal in speed.goals():
+        sign = "≥" if goal.sense == "at_least" else "≤"
+        verdict = "met" if goal.met else "missed"
+        note = f" ({goal.note})" if goal.note else ""
+        lines.append(f"{goal.figure:>10g}  {goal.what}: goal {sign} {goal.goal:g}, {verdict}{note}")
+    for name, cycles in (("singly", speed.single), ("in batches", speed.batched)):
+        lines.append(
+            f"{name}: sealing and opening take {cycles.signing_ms:g} ms a cycle on both sides together"
+            f" ({cycles.ed25519_ms:g} ms of it Ed25519),"
+            f" {100 * cycles.signing_share:.0f} % of all processor time;"
+            f" {100 * cycles.hot_share:.0f} % of row updates were HOT"
+        )
+    lines += [
+        f"{peer.per_second:>10g}  {peer.name} {peer.version}, plain claim → finish in process"
+        for peer in speed.peers
+    ]
+    return "\n".join(lines)
