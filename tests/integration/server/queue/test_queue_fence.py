@@ -14,6 +14,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import FailRequest, HeartbeatRequest
 from edgeproof.domain.runs import Lease
+from edgeproof.server import queue_sql
 from edgeproof.server.artifacts import open_artifact, put_artifact
 from edgeproof.server.finish import fail
 from edgeproof.server.heartbeat import heartbeat
@@ -208,3 +209,31 @@ async def test_a_claim_keeps_the_leases_that_its_runner_names_or_says_nothing_of
     assert await yard.one.claim() is None
     for claimed in (held, named):
         await beat(yard, yard.one, claimed)
+
+
+async def test_heartbeats_touch_no_index(yard: Any) -> None:
+    """PostgreSQL's own count: every update by a heartbeat stays on its page (HOT)."""
+    await yard.analyze()
+    claimed = await yard.one.take()
+    pool = yard.plane.database.pool
+    count = (
+        "SELECT pg_stat_get_xact_tuples_updated(oid) AS updated,"
+        " pg_stat_get_xact_tuples_hot_updated(oid) AS hot FROM pg_class WHERE relname = 'run_queue'"
+    )
+    arguments = (
+        yard.one.principal.runner_id,
+        [claimed.run_id],
+        [claimed.attempt],
+        [lease_of(claimed).digest],
+        90.0,
+        {},
+    )
+    async with pool.acquire() as connection, connection.transaction():
+        (before,) = await connection.fetch(count)
+        # Few enough for the versions of one transaction, which nothing can clear away, to fit on a page.
+        for number in range(5):
+            progress = Progress(completed=number, unit="blocks")
+            rows = await connection.fetch(queue_sql.HEARTBEAT, *arguments, [progress], ["at work"])
+            assert len(rows) == 1
+        (told,) = await connection.fetch(count)
+    assert (told["updated"] - before["updated"], told["hot"] - before["hot"]) == (5, 5)
