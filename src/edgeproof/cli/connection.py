@@ -1,8 +1,8 @@
 """Which control plane a command talks to, and as whom.
 
 In this order: ``--server`` / ``EDGEPROOF_SERVER`` with ``--token`` / ``EDGEPROOF_TOKEN``; else the
-credentials that ``edgeproof up`` left in its data folder. ``EDGEPROOF_CA_FILE`` names
-CA certificates to trust besides the system's.
+credentials that ``edgeproof up`` left in its data folder, also where ``--server`` names that very URL.
+``EDGEPROOF_CA_FILE`` names CA certificates to trust besides the system's.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def connect(server: str | None, token: str | None, data_dir: Path, *, admin: boo
     from edgeproof.contract.envelope import PublicKey
 
     ca_file = os.environ.get("EDGEPROOF_CA_FILE")
-    if server is not None:
-        return Connection(server=server, token=token, ca_file=ca_file)
     known = read_credentials(data_dir)
+    if server is not None and (token is not None or known is None or server.rstrip("/") != known.url):
+        return Connection(server=server, token=token, ca_file=ca_file)
     if known is None:
         raise Refused(
             "server_unreachable",
