@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 STREAMS = 1000
 IDLE = 1500
+LARGE_BYTES = 64 << 20
 SECONDS = 120
 Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -128,3 +129,24 @@ def test_a_byte_every_five_seconds(system: Up, client: Client) -> None:
     answer = asyncio.run(trickle())
     assert answer.startswith(b"HTTP/1.1 408")
     assert b'"body_too_slow"' in answer
+
+
+def test_peers_that_do_not_read_what_they_asked_for(system: Up, client: Client, tmp_path: Path) -> None:
+    """What they leave unread stays on the disk: the server neither buffers it nor waits for them."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(LARGE_BYTES)
+    digest = client.upload(large).removeprefix("sha256:")
+    server = system.child("server")
+    before = server.memory_info().rss
+
+    async def ask() -> int:
+        download = head(system, "GET", f"/api/artifacts/sha256/{digest}")
+        async with connected(system, 40, download) as peers, asyncio.timeout(SECONDS):
+            for reader, _ in peers:
+                assert await reader.readexactly(15) == b"HTTP/1.1 200 OK"
+            for _ in range(20):
+                assert await asyncio.to_thread(client.jobs)
+            return server.memory_info().rss - before
+
+    assert asyncio.run(ask()) < 4 * LARGE_BYTES, "of 40 times as much"

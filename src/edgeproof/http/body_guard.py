@@ -1,4 +1,5 @@
-"""Bounds every request body before anything decodes it: bytes, pace and nesting (DESIGN decision 2).
+"""Bounds every request body before anything decodes it: bytes, pace and nesting (DESIGN decision 2); and how
+long an answer's part may wait for its peer.
 
 Only the time spent waiting for the peer counts, so a slow disk of ours never makes an upload "slow".
 What a body means is decided elsewhere.
@@ -60,6 +61,7 @@ class BodyLimits:
     envelope_bytes: int = 8 << 20
     artifact_bytes: int = 2 << 30
     max_depth: int = 64
+    send_seconds: float = 60.0
     pace: Pace = field(default_factory=Pace)
 
     def max_bytes(self, kind: str) -> int:
@@ -165,6 +167,10 @@ def gathered(receive: Receive, max_depth: int) -> Receive:
     return whole_body
 
 
+class PeerStalled(Exception):
+    """A part of the answer was not taken in time: the connection is to be closed."""
+
+
 class BodyGuard(ASGIMiddleware):
     """Puts ``BoundedBody``, and for JSON ``gathered``, between the server and every handler."""
 
@@ -181,7 +187,10 @@ class BodyGuard(ASGIMiddleware):
         async def after_the_body(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 await body.discard()
-            await send(message)
+            try:
+                await _within(send(message), self._limits.send_seconds)
+            except TimeoutError as error:
+                raise PeerStalled from error
 
         try:
             announced = dict(scope["headers"]).get(b"content-length", b"")

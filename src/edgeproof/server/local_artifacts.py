@@ -19,6 +19,8 @@ from typing import BinaryIO, Final
 from edgeproof.contract.errors import Refused, Unavailable
 
 _BLOCK: Final = 1 << 20
+# A listener takes a few blocks beyond what its peer has read: what a stalled download costs in memory.
+_READ_BLOCK: Final = 1 << 18
 # A quota or a file size limit is to the uploader what a full disk is.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -64,7 +66,7 @@ class LocalArtifacts:
         with file:
             await asyncio.to_thread(file.seek, start)
             while start < end:
-                block = await asyncio.to_thread(file.read, min(_BLOCK, end - start))
+                block = await asyncio.to_thread(file.read, min(_READ_BLOCK, end - start))
                 if not block:
                     raise Unavailable("internal_error", f"artifact {digest} is shorter than it was")
                 start += len(block)

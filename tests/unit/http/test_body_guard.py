@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edgeproof.contract.errors import Refused
-from edgeproof.http.body_guard import LINGER_BYTES, BodyLimits, BoundedBody, Pace, gathered
+from edgeproof.http.body_guard import (
+    LINGER_BYTES,
+    BodyGuard,
+    BodyLimits,
+    BoundedBody,
+    Pace,
+    PeerStalled,
+    gathered,
+)
 
 
 class Peer:
@@ -146,3 +156,24 @@ async def test_a_slow_body_is_not_waited_for_again() -> None:
     before = peer.now
     await guard.discard()
     assert peer.now == before
+
+
+async def test_an_answer_that_its_peer_does_not_take_is_given_up() -> None:
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"much", "more_body": True})
+
+    scope: Any = {"type": "http", "headers": [], "route_handler": SimpleNamespace(opt={})}
+    with pytest.raises(PeerStalled):
+        await BodyGuard(BodyLimits(send_seconds=0.01)).handle(scope, receive, send, application)
+    assert sent == ["http.response.start", "http.response.body"]
