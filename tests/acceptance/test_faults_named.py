@@ -20,7 +20,7 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.testing.weather import Chances
 
 from .cutting_proxy import CuttingProxy
-from .running_system import Up, demand_done_once, demand_gone, free_port, kill, leased, until, up
+from .running_system import Up, demand_done_once, demand_gone, edgeproof, free_port, kill, leased, until, up
 from .simulated_device import Device, device, queue
 
 pytestmark = pytest.mark.slow
@@ -273,6 +273,26 @@ def test_calls_that_all_arrive_twice_and_again_later(bare: Up, user: Client, tmp
         jobs = [queue(user, tmp_path) for _ in range(3)]
         for job_id in jobs:
             assert attempts(demand_done_once(user, job_id)) == [1, 1, 1]
+
+
+def test_a_key_that_is_revoked_amid_its_run(
+    bare: Up, user: Client, wire: CuttingProxy, tmp_path: Path
+) -> None:
+    """Its finished result is not taken any more; the run goes to another, and the job is done once."""
+    with device(bare, tmp_path / "revoked") as revoked, device(bare, tmp_path / "other") as other:
+        late = wire.hold("POST", SUBMIT)
+        job_id = queue(user, tmp_path)
+        revoked.start()
+        late.wait()
+        key = revoked.home.signing_key().public.fingerprint
+        words = ("fleet", "keys", "remove", key, "--reason", "lost", "--data-dir", str(bare.data_dir))
+        removed = edgeproof(*words)
+        assert removed.returncode == 0, removed.stderr
+        late.forward()
+        assert late.reply.split(b" ")[1] in (b"401", b"403", b"409"), late.reply
+        other.start()
+        job = demand_done_once(user, job_id)
+        assert {run.runner_id for run in job.runs if run.run_id == late.run_id} == {other.runner_id}
 
 
 _CLOCK = """
