@@ -10,18 +10,23 @@ from litestar.params import QueryParameter
 from edgeproof.contract.audit import AuditList, AuditPage
 from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import TOKEN, problems
-from edgeproof.http.json_bodies import StrictRequest
+from edgeproof.http.jobs import PLAIN
+from edgeproof.http.json_bodies import MAX_INTEGER, StrictRequest
 from edgeproof.server.audit import list_entries, sealed_pages
 
-Before = Annotated[int | None, QueryParameter(name="before", ge=1, description="Entries below this id")]
+Before = Annotated[
+    int | None, QueryParameter(name="before", ge=1, le=MAX_INTEGER, description="Entries below this id")
+]
 Subject = Annotated[
-    str | None, QueryParameter(name="subject", max_length=200, description="Entries about this alone")
+    str | None, QueryParameter(name="subject", pattern=PLAIN, description="Entries about this alone")
 ]
 Actor = Annotated[
-    str | None, QueryParameter(name="actor", max_length=200, description="Entries of this actor alone")
+    str | None, QueryParameter(name="actor", pattern=PLAIN, description="Entries of this actor alone")
 ]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="Most entries on a page")]
-After = Annotated[int, QueryParameter(name="after", ge=0, description="Seals behind this number")]
+After = Annotated[
+    int, QueryParameter(name="after", ge=0, le=MAX_INTEGER, description="Seals behind this number")
+]
 Seals = Annotated[int, QueryParameter(name="limit", ge=1, le=20, description="Most seals on a page")]
 
 
