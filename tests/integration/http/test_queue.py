@@ -158,4 +158,4 @@ async def over() -> None:
 
 def claims() -> int:
     """Claims that run in this process: the server lives in the test's loop."""
-    return sum(getattr(task.get_coro(), "__qualname__", "") == "claim" for task in asyncio.all_tasks())
+    return sum(getattr(task.get_coro(), "__qualname__", "") == "claim_runs" for task in asyncio.all_tasks())
