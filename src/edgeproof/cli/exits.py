@@ -37,6 +37,14 @@ def of_job(job: JobView) -> int:
     return of_decision(job.result.get("deployment_decision", {}))
 
 
+def of_reading(job: JobView) -> int:
+    """For commands that only show a job: 3 for a decision that is unsigned or withdrawn, else 0."""
+    if job.withdrawn is not None:
+        return REVIEW
+    decision = {} if job.result is None else job.result.get("deployment_decision", {})
+    return REVIEW if decision and decision.get("basis") != "signed" else DEPLOYABLE
+
+
 def message(error: EdgeproofError) -> str:
     lines = [f"error: {error.detail} [{error.code}]"]
     lines += [f"  {one.path}: {one.message}" for one in error.errors]

@@ -77,7 +77,10 @@ def list_(
 def show(
     context: click.Context, job_id: str, server: str | None, token: str | None, data_dir: Path, as_json: bool
 ) -> int:
-    """One job: its decision with reasons, its runs, or its error. Exits 3 when its decision was withdrawn."""
+    """One job: its decision with reasons, its runs, or its error.
+
+    Exits 3 when its decision is unsigned or was withdrawn.
+    """
     connected = connection(context, server, token, data_dir)
 
     async def ask() -> JobView:
@@ -86,7 +89,7 @@ def show(
 
     job = asyncio.run(ask())
     _print(job, as_json)
-    return exits.DEPLOYABLE if job.withdrawn is None else exits.REVIEW
+    return exits.of_reading(job)
 
 
 @jobs.command()

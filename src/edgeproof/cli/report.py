@@ -31,7 +31,7 @@ def report(
 ) -> int:
     """Write the report of one or more ended jobs, with the evidence that they rest on.
 
-    Exits 3 when a decision was withdrawn since, and says why.
+    Exits 3 when a decision is unsigned, or was withdrawn since, and says why.
     """
     connected = connection(context, server, token, data_dir)
 
@@ -49,9 +49,9 @@ def report(
 
     from edgeproof.lab.withdrawn import words
 
-    withdrawn = [job for job in asyncio.run(ask()) if job.withdrawn is not None]
+    jobs = asyncio.run(ask())
     click.echo(str(out / "report.html"))
-    for job in withdrawn:
+    for job in jobs:
         if job.withdrawn is not None:
             click.echo(f"{job.job_id}: review required, {words(job.withdrawn)}")
-    return exits.REVIEW if withdrawn else exits.DEPLOYABLE
+    return max(exits.of_reading(job) for job in jobs)
