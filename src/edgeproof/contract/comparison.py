@@ -90,7 +90,7 @@ class Comparison(Signed, frozen=True, kw_only=True):
     time that they waited for a processor. ``contaminated`` blocks were kept out of the estimate.
     ``unstable_pairs`` are those whose warm-up never came to rest; they count, and the policy says what then.
     ``noise_pct`` is the device's noise floor by metric; ``noise_supported`` whether every margin is
-    above it, or its verdict further from the margin than that.
+    above it, or its verdict further from the margin than that; a floor that could not be found supports none.
     ``shown`` are the latencies that gate nothing here.
     """
 

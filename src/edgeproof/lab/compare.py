@@ -21,7 +21,7 @@ from edgeproof.contract.samples import PairSamples, RawQuality
 from edgeproof.contract.statements import EnvironmentSnapshot, NoiseFloor
 from edgeproof.lab.circumstances import changed_conditions, measured_under
 from edgeproof.lab.gates import SHOWN, compare_latency, estimate_latency, pair_values, split_confidence
-from edgeproof.lab.noise import too_tight
+from edgeproof.lab.noise import too_tight, without_floor
 from edgeproof.lab.percentiles import certify
 from edgeproof.lab.quality import compare_accuracy, compare_agreement
 
@@ -42,8 +42,8 @@ def compare(
     noise: NoiseFloor | None = None,
     environment: tuple[EnvironmentSnapshot, EnvironmentSnapshot] | None = None,
 ) -> Comparison:
-    """The whole comparison; ``noise`` None is a device whose noise floor is not known, ``environment`` is
-    the device before and after.
+    """The whole comparison; ``noise`` None leaves the device's noise floor out of account, ``environment``
+    is the device before and after.
 
     Raises ``Refused`` (``result_invalid``) for samples that cannot be compared.
     """
@@ -59,6 +59,7 @@ def compare(
     conditions = measured_under(pairs)
     floors = {} if noise is None else noise.floor_pct
     tight = tuple(too_tight(latency, floors))
+    unknown = () if noise is None else tuple(without_floor(latency, floors))
     return Comparison(
         compare_key=candidate.compare_key,
         backend_key=candidate.backend_key,
@@ -70,7 +71,7 @@ def compare(
         contaminated=conditions.contaminated,
         unstable_pairs=conditions.unstable_pairs,
         noise_pct=floors,
-        noise_supported=all(gate.stands for gate in tight),
+        noise_supported=all(gate.stands for gate in tight) and not unknown,
         shape_match=shape_match,
         system_match=not unlike,
         overall=overall(mode, shape_match, latency_fact(latency), accuracy_fact(accuracy)),
@@ -87,6 +88,7 @@ def compare(
             *_usable_notes(pairs, policy),
             *conditions.words(),
             *(gate.words() for gate in tight),
+            *unknown,
             *(f"conditions differ: {one}" for one in unlike),
         ),
     )

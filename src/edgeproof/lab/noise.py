@@ -15,6 +15,8 @@ from edgeproof.lab.gates import compare_latency
 from edgeproof.lab.looks import gates_at
 
 CONFIDENCE: Final = 0.95
+FLOORED: Final[tuple[LatencyMetric, ...]] = ("p50", "p90")
+"""The metrics whose floor is measured."""
 
 
 def noise_floor(pairs: Sequence[PairSamples]) -> dict[str, float]:
@@ -22,9 +24,8 @@ def noise_floor(pairs: Sequence[PairSamples]) -> dict[str, float]:
 
     ``pairs`` are of a model against itself. A metric for which they are too few has no floor.
     """
-    metrics: tuple[LatencyMetric, ...] = ("p50", "p90")
     floors: dict[str, float] = {}
-    for metric in metrics:
+    for metric in FLOORED:
         try:
             told = compare_latency(pairs, metric, 1.0, CONFIDENCE)
         except Refused:
@@ -70,6 +71,16 @@ def too_tight(latency: Sequence[LatencyComparison], floors: Mapping[str, float])
         floor = floors.get(gate.metric)
         if floor is not None and gate.margin_pct < floor and gate.verdict != "not_decidable":
             yield TightGate(gate.metric, gate.margin_pct, floor, _clear_of_margin(gate, 1 + floor / 100))
+
+
+def without_floor(latency: Sequence[LatencyComparison], floors: Mapping[str, float]) -> Iterator[str]:
+    """A sentence for each gate whose floor should have been found and was not: no margin is known to hold.
+
+    So it is where the baseline's own pairs had too few blocks that were not contaminated.
+    """
+    for gate in latency:
+        if gate.metric in FLOORED and gate.metric not in floors and gate.verdict != "not_decidable":
+            yield f"this device's noise floor for {gate.metric} could not be found, so it supports no margin"
 
 
 def _clear_of_margin(gate: LatencyComparison, factor: float) -> bool:

@@ -88,9 +88,10 @@ class Scene:
 
     ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels).
     ``jitter`` is the relative spread between process pairs. With ``settled`` False no warm-up came to rest.
-    ``noise_pct`` is the device's noise floor. ``numbers`` is what the results claim their numbers to be: to
-    readers they shall look like a device's. ``receipts``: the control plane's notes on what it took are
-    among the evidence. With ``forged`` False the candidate came as an artifact, which no run built.
+    ``noise_pct`` is the device's noise floor, None one that could not be found. ``numbers`` is what the
+    results claim their numbers to be: to readers they shall look like a device's. ``receipts``: the control
+    plane's notes on what it took are among the evidence. With ``forged`` False the candidate came as an
+    artifact, which no run built.
     """
 
     job_id: str = "job_test"
@@ -102,7 +103,7 @@ class Scene:
     calls: int = 5
     jitter: float = 0.003
     settled: bool = True
-    noise_pct: float = 0.5
+    noise_pct: float | None = 0.5
     candidate_nonfinite: int = 0
     candidate_precision: Precision = "int8"
     numbers: Literal["measured", "estimated", "simulated"] = "measured"
@@ -358,7 +359,7 @@ def _noise(scene: Scene) -> NoiseFloor:
     return NoiseFloor(
         conditions=sha256_hex(b"conditions"),
         pairs=8,
-        floor_pct={"p50": scene.noise_pct, "p90": scene.noise_pct},
+        floor_pct={} if scene.noise_pct is None else dict.fromkeys(("p50", "p90"), scene.noise_pct),
         measured_at=NOW,
     )
 

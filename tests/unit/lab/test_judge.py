@@ -49,6 +49,7 @@ def dossier_of(scene: Scene) -> Dossier:
         (replace(GOOD, settled=False), "review_required", "warmup_unstable_review"),
         (replace(GOOD, ratio=1.0, noise_pct=5.5), "review_required", "noise_floor_review"),
         (replace(GOOD, noise_pct=5.5), "deployable", "guard_ok_lab_favorable_deployable"),
+        (replace(GOOD, ratio=1.0, noise_pct=None), "review_required", "noise_floor_review"),
         (replace(GOOD, numbers="simulated"), "review_required", "not_measured_review"),
     ],
 )

@@ -5,7 +5,7 @@ from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.contract.requests import AnalyzeOptions
 from edgeproof.lab.dossier import assemble
 from edgeproof.lab.gates import latency_verdict
-from edgeproof.lab.noise import noise_floor, supports, too_tight
+from edgeproof.lab.noise import noise_floor, supports, too_tight, without_floor
 from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -93,3 +93,13 @@ def test_a_verdict_further_from_the_margin_than_the_floor_stands(
 def test_a_gate_that_is_not_decidable_needs_no_floor() -> None:
     open_gate = msgspec.structs.replace(gate(0.99, 1.01), verdict="not_decidable")
     assert list(too_tight((open_gate,), {"p50": 5.0})) == []
+
+
+def test_a_floor_that_could_not_be_found_supports_no_margin() -> None:
+    gates = (gate(0.99, 1.01), gate(0.99, 1.01, 5.0, "p90"), gate(0.99, 1.01, 5.0, "mean"))
+    assert [*without_floor(gates, {"p50": 0.5, "p90": 0.5})] == []
+    assert [*without_floor(gates, {"p50": 0.5})] == [
+        "this device's noise floor for p90 could not be found, so it supports no margin"
+    ]
+    open_gate = msgspec.structs.replace(gate(0.99, 1.01), verdict="not_decidable")
+    assert [*without_floor((open_gate,), {})] == []

@@ -17,7 +17,8 @@ variant's pairs with the baseline are judged by the code that judges jobs, under
 8, 12 and 16 pairs) with the row's margin for the median; the p90 gate keeps its 5 %. A slowdown is a spin of
 exactly that share of each call; the 5 % of the 5 ms model is a heavier model instead: 21 equal layers for 20.
 No two trials of a row share a process; the rows share their baselines. Brackets are exact (Clopper-Pearson)
-95 % intervals.
+95 % intervals. The time to a verdict is that of the measurement: builds, transfers and the measuring of a
+noise floor that the runner does not remember yet (up to as long again) are not in it.
 """
 _SEQUENTIAL: Final = """\
 Processes of the same rotations each ran 50 calls in one go (after 5 to warm up), before and after the

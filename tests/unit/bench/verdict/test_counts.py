@@ -110,6 +110,7 @@ def test_the_page_says_what_was_met_missed_and_not_yet_told() -> None:
         assert f"{one.slowdown} %, {one.margin} %" in text
     assert "too few trials" in text and "Clopper-Pearson" in text and "invented" in text
     assert "not quiet" not in text
+    assert "the measuring of a\nnoise floor that the runner does not remember yet" in text
     assert "At 0 % against 3 %, quiet, the twin was called an improvement in 0 of" in text
     assert summary(told).strip() in text
     missed = count([session(), *rotations(16, spread=0.001), timed(90.0)] + [timed(90.0)] * 9)
