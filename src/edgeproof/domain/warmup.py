@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 def window_calls(warmup_calls: int) -> int:
-    """Calls in a window: half of the least number of warm-up calls, rounded up; 0 asks for no warm-up."""
+    """Calls in a window: half of the least number of warm-up calls, rounded up; 0 is no warm-up at all."""
     return -(-warmup_calls // 2)
 
 
@@ -17,18 +17,16 @@ def settled(taken_ns: Sequence[int], window: int, tolerance_pct: float) -> bool:
     """Whether the lower quartiles of the last two windows agree within ``tolerance_pct`` of the smaller.
 
     The quartile and not the median, because a passing load on the device delays most calls of a window
-    but is no sign of a cold model. Without windows (0) there is nothing to settle, and it is.
+    but is no sign of a cold model. Without windows (0) nobody saw it come to rest.
     """
-    if window == 0:
-        return True
-    if len(taken_ns) < 2 * window:
+    if window == 0 or len(taken_ns) < 2 * window:
         return False
     earlier, later = _quartile(taken_ns[-2 * window : -window]), _quartile(taken_ns[-window:])
     return abs(later - earlier) <= tolerance_pct / 100 * min(earlier, later)
 
 
 def finished(taken_ns: Sequence[int], window: int, tolerance_pct: float, most_windows: int) -> bool:
-    """Whether to warm up no longer: settled, or ``most_windows`` were played in vain."""
+    """Whether to warm up no longer: settled, or ``most_windows`` were played in vain, or none are wanted."""
     return settled(taken_ns, window, tolerance_pct) or len(taken_ns) >= window * most_windows
 
 

@@ -25,5 +25,8 @@ def test_warming_up_ends() -> None:
 
 def test_windows() -> None:
     assert [window_calls(calls) for calls in (0, 1, 2, 5, 20)] == [0, 1, 1, 3, 10]
-    assert settled((), 0, 5.0)
+
+
+def test_a_process_that_was_not_warmed_up_is_not_called_settled() -> None:
+    assert not settled((), 0, 5.0)
     assert finished((), 0, 5.0, 6)
