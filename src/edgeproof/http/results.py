@@ -24,6 +24,7 @@ from edgeproof.server import results
 from edgeproof.server.compare import history
 
 TEXT = r"^[^\x00]{1,200}(?![\s\S])"
+KEYS = r"^[^\x00]{1,1000}(?![\s\S])"
 
 ResultPath = Annotated[
     str, PathParameter(description="A result's id or digest, or a job's id for its candidate's result")
@@ -46,9 +47,11 @@ SourceQuery = Annotated[
     QueryParameter(name="source", description="How it came here"),
 ]
 CompareKeyQuery = Annotated[
-    str | None, QueryParameter(name="compare_key", description="Model, shape and precision")
+    str | None, QueryParameter(name="compare_key", pattern=KEYS, description="Model, shape and precision")
 ]
-BackendKeyQuery = Annotated[str | None, QueryParameter(name="backend_key", description="Engine and device")]
+BackendKeyQuery = Annotated[
+    str | None, QueryParameter(name="backend_key", pattern=KEYS, description="Engine and device")
+]
 JobQuery = Annotated[str | None, QueryParameter(name="job", pattern=PLAIN, description="Of this job")]
 ResultLimit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Results on a page")]
 

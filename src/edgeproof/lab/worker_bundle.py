@@ -68,7 +68,8 @@ def worker_bundle(response: WorkerCompleted, at: str, sender: Sender) -> dict[st
     names = identity(result)
     axes = {axis: result[axis] for axis in ("batch", "height", "width")}
     extra = result.get("extra") or {}
-    path = extra.get("runtime_artifact_path") or result.get("runtime_artifact_path") or names["model"]
+    told_paths = (extra.get("runtime_artifact_path"), result.get("runtime_artifact_path"))
+    path = next((one for one in told_paths if one and isinstance(one, str)), names["model"])
     paths = {"base_path": None, "new_path": path}
     words = decision["reason"]
     bundle: dict[str, Any] = {

@@ -7,4 +7,6 @@ from datetime import UTC, datetime
 
 def utc_text(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds and ``Z`` (``contract.ids.UtcTime``)."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Without a zone come PostgreSQL's infinities alone: asyncpg keeps the first and last instant as those.
+    known = at.astimezone(UTC) if at.tzinfo else at
+    return known.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -139,6 +139,14 @@ def test_row_guard_analysis_is_preserved(fixture_file: Read) -> None:
     assert completed(told).result["guard_analysis"] == told["guard_analysis"]
 
 
+@pytest.mark.parametrize("path", [{"a": 1}, [1], 7])
+def test_an_artifact_path_that_is_no_text_is_no_path(fixture_file: Read, path: Any) -> None:
+    told = fixture_file("worker_completed_response")
+    told["runtime_result"] |= {"extra": {"runtime_artifact_path": path}, "runtime_artifact_path": path}
+    bundle = msgspec.convert(completed(told).result, ResponseBundle)
+    assert bundle.metadata.new_path == told["runtime_result"]["model"]
+
+
 @pytest.mark.parametrize("name", FAILED)
 def test_row_status_failed(fixture_file: Read, name: str) -> None:
     assert isinstance(apply(fixture_file(name)), Failed)
