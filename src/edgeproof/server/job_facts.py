@@ -54,7 +54,6 @@ async def job_facts(plane: ControlPlane, connection: Connection, job: Row) -> Jo
 
 async def policy_of(plane: ControlPlane, connection: Connection, digest: str) -> Policy:
     """The policy of a job: the operator's, or one that its request tightened, which is the job's own."""
-    """A job's policy: the operator's, or one that a request tightened, which is the job's own."""
     body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest, connection)
     return decode_canonical(body, Policy, what="policy")
 

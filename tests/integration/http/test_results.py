@@ -242,7 +242,9 @@ async def test_a_time_in_the_future_is_the_time_it_was_kept(user: ControlPlaneCl
     assert odd.measured_at <= odd.created_at
 
 
-@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "0007-05-01T10:00:00Z", "9999-12-31T23:59:59.999999Z"])
+@pytest.mark.parametrize(
+    "at", ["0001-01-01T00:00:00Z", "0007-05-01T10:00:00Z", "9999-12-31T23:59:59.999999Z"]
+)
 async def test_a_time_at_the_edge_of_all_times_is_listed(user: ControlPlaneClient, at: str) -> None:
     kept = await user.add_result(body(timestamp=at))
     assert kept.measured_at == (at.replace("Z", ".000000Z") if at < kept.created_at else kept.measured_at)
