@@ -1,7 +1,7 @@
 """The models of the benchmark: chains of equal convolutions of about 0.5, 5 and 30 ms on one core.
 
-Because the layers are equal, one more of them than ``LAYERS`` makes a model that is genuinely heavier by
-their share of the time: ``HEAVIER_PCT``.
+Because the layers are equal but for the first, which has few input channels, one more of them than ``LAYERS``
+makes a model that is genuinely heavier by about ``HEAVIER_PCT``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Models of about 0.5, 5 and 30 ms are chains of equal convolutions. In one rotati
 baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved (under load: baseline and twin). Each
 variant's pairs with the baseline are judged by the code that judges jobs, under the default policy (looks at
 8, 12 and 16 pairs) with the row's margin for the median; the p90 gate keeps its 5 %. A slowdown is a spin of
-exactly that share of each call; the 5 % of the 5 ms model is a heavier model instead: 21 equal layers for 20.
+exactly that share of each call. The 5 % of the 5 ms model is a heavier model instead: one layer more than 20,
+of which the first is lighter, so it is about 5 %; what it truly costs is its median ratio in the last table.
 No two trials of a row share a process; the rows share their baselines. Brackets are exact (Clopper-Pearson)
 95 % intervals. The time to a verdict is that of the measurement: builds, transfers and the measuring of a
 noise floor that the runner does not remember yet (up to as long again) are not in it.
