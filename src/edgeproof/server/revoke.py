@@ -21,19 +21,21 @@ from edgeproof.server.database import lock
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_registered_runner
 from edgeproof.server.run_endings import lease_ended
-from edgeproof.server.runner_keys import key_in
+from edgeproof.server.runner_keys import STATIC, key_in
 from edgeproof.server.times import utc_text
 from edgeproof.server.withdraw import withdraw_decisions
 
-# Removing again may add that it was compromised, or since when; nothing else.
+# Removing again may add that it was compromised, or since when; nothing else, but that a removal by the
+# static list becomes an admin's: that list cannot take it back then.
 _REMOVE: Final = """
 INSERT INTO runner_keys (public_key, added_by, removed_at, removed_by, removed_reason, compromised_since)
 VALUES ($1, $2, clock_timestamp(), $2, $3, $4)
 ON CONFLICT (public_key) DO UPDATE SET
     removed_at = coalesce(runner_keys.removed_at, clock_timestamp()),
-    removed_by = coalesce(runner_keys.removed_by, $2),
-    removed_reason =
-        CASE WHEN $4::timestamptz IS NULL THEN coalesce(runner_keys.removed_reason, $3) ELSE $3 END,
+    removed_by = coalesce(nullif(runner_keys.removed_by, $5), $2),
+    removed_reason = CASE
+        WHEN $4::timestamptz IS NULL AND runner_keys.removed_by IS DISTINCT FROM $5
+        THEN coalesce(runner_keys.removed_reason, $3) ELSE $3 END,
     compromised_since = least(runner_keys.compromised_since, $4)
 RETURNING runner_id
 """
@@ -59,7 +61,7 @@ async def remove_key(
         ):
             raise Refused("invalid_request", "compromised_since lies in the future")
         runner_id = await connection.fetchval(
-            _REMOVE, key.base64, principal.principal_id, reason, compromised_since
+            _REMOVE, key.base64, principal.principal_id, reason, compromised_since, STATIC
         )
         told = {"reason": reason}
         if compromised_since is not None:

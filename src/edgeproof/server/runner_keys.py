@@ -62,7 +62,7 @@ _STATIC_IN: Final = """
 INSERT INTO runner_keys (public_key, added_by, source) VALUES ($1, $2, 'static')
 ON CONFLICT (public_key) DO UPDATE SET source = 'static',
     removed_at = NULL, removed_by = NULL, removed_reason = NULL
-WHERE runner_keys.removed_by = $2
+WHERE runner_keys.removed_by = $2 AND runner_keys.compromised_since IS NULL
 RETURNING public_key
 """
 _STATIC_OUT: Final = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -282,3 +282,19 @@ async def test_the_static_list_is_exactly_what_the_configuration_says(yard: Yard
     await keep_static_keys(yard.plane.database, [])
     keys = {key.public_key: key.state for key in (await list_keys(yard.plane, admin)).keys}
     assert keys[yard.one.key.public.base64] == "good"
+
+
+@pytest.mark.parametrize("since", [None, datetime(2026, 1, 1, tzinfo=UTC)])
+async def test_what_an_admin_removes_stays_removed_though_the_file_had_dropped_it(
+    yard: Yard, admin: Principal, since: datetime | None
+) -> None:
+    key = SigningKey.generate().public
+    await keep_static_keys(yard.plane.database, [key])
+    await keep_static_keys(yard.plane.database, [])
+    removed = (await remove_key(yard.plane, admin, key, "stolen", since)).key
+    assert (removed.removed_by, removed.reason) == (admin.principal_id, "stolen")
+    # A replica that starts with an older file.
+    await keep_static_keys(yard.plane.database, [key])
+    (shown,) = [one for one in (await list_keys(yard.plane, admin)).keys if one.public_key == key.base64]
+    assert shown == removed
+    assert shown.state == ("removed" if since is None else "compromised")
