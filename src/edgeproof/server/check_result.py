@@ -7,12 +7,16 @@ check.
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from edgeproof.contract.canonical import decode_canonical, sha256_hex
-from edgeproof.contract.envelope import PublicKey
+from edgeproof.contract.envelope import Envelope, PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.run_metrics import HardwareMetrics, ModelMetrics
@@ -31,6 +35,8 @@ from edgeproof.server.documents import load_document
 RAW_ROLES: Final = frozenset({"samples", "quality"})
 MAX_RAW_BYTES: Final = 64 << 20
 """Judging reads raw data whole; at this size it takes some 400 MiB for some seconds."""
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,14 @@ def check_outputs(result: Result, sizes: Mapping[str, int]) -> None:
 
 
 def _check(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes) -> Result:
+    result = _verified(envelope, spec_digest, spec, policy)
+    # As for any other body (``http.json_bodies``): jsonb cannot hold it, so the job could never be decided.
+    if _NUL.search(base64.b64decode(msgspec.json.decode(envelope, type=Envelope).payload)):
+        raise Refused("result_invalid", "a NUL character is not taken in text")
+    return result
+
+
+def _verified(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes) -> Result:
     told = spec.predicate
     config = told.config
     if isinstance(config, ForgeConfig):

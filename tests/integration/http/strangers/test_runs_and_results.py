@@ -186,6 +186,10 @@ def _other_model(statement: dict[str, Any]) -> None:
     statement["predicate"]["buildDefinition"]["externalParameters"]["config"]["source"] = sha256_hex(SECRET)
 
 
+def _nul(statement: dict[str, Any]) -> None:
+    statement["predicate"]["runDetails"]["builder"]["version"]["onnx"] = "1\0"
+
+
 def _unknown_field(statement: dict[str, Any]) -> None:
     statement["predicate"]["more"] = 1
 
@@ -202,6 +206,7 @@ def _other_type(statement: dict[str, Any]) -> None:
         (_other_job, "result_invalid"),
         (_other_key, "result_invalid"),
         (_other_model, "result_invalid"),
+        (_nul, "result_invalid"),
         (_unknown_field, "statement_invalid"),
         (_other_type, "statement_invalid"),
     ],
