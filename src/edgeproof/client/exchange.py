@@ -24,7 +24,7 @@ from edgeproof.contract.jobs import Health
 
 HEALTH: Final = "/health"
 JSON: Final = {"Content-Type": "application/json"}
-RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+RETRIED_STATUS: Final = frozenset({408, 429, 502, 503, 504})
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
 """Longer than the longest long poll (30 s) and than the server's keep-alive comments (15 s)."""

@@ -70,6 +70,17 @@ async def test_a_lost_idempotent_request_is_repeated_with_growing_pauses() -> No
     assert script.pauses == [1.0, 2.0, 3.0]
 
 
+async def test_a_body_that_came_too_slowly_is_sent_again() -> None:
+    """A stalled network says nothing against what is sent: a runner must not give up its result for it."""
+    script = Scripted(problem(Refused("body_too_slow")), ok())
+    await script.exchange().send("PUT", "/x", body=b"result", idempotent=True)
+    assert script.bodies == [b"result", b"result"]
+    script = Scripted(problem(Refused("body_too_slow")))
+    with pytest.raises(Unavailable) as caught:
+        await script.exchange(attempts=1).send("PUT", "/x", body=b"result", idempotent=True)
+    assert caught.value.code == "body_too_slow"
+
+
 async def test_a_lost_request_that_is_not_idempotent_is_not_repeated() -> None:
     script = Scripted(httpx.ReadError("cut"), ok())
     with pytest.raises(Unavailable) as caught:
