@@ -199,7 +199,7 @@ def from_problem(problem: Problem) -> EdgeproofError:
         if problem.code in CODES
         else ("internal_error" if problem.status >= 500 else "invalid_request")
     )
-    # What came too slowly may come in time the next time: that is the network's doing, not a word on what it is.
+    # What came too slowly may come in time the next time: that is the network's doing.
     passing = CODES[code].status >= 500 or code == "body_too_slow"
     kind = Unavailable if passing else Refused
     return kind(code, problem.detail, errors=problem.errors, nonce=problem.nonce)

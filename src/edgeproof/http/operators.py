@@ -12,6 +12,7 @@ from edgeproof.contract.queue import DeadLetterPage, QueueStats
 from edgeproof.contract.runners import RunnerStanding, StandingRequest, StandingView
 from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
+from edgeproof.http.jobs import CursorQuery
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
 from edgeproof.server.dead_letters import dead_letters
@@ -88,7 +89,7 @@ async def stats(request: StrictRequest) -> QueueStats:
 )
 async def dead(
     request: StrictRequest,
-    cursor: Annotated[str | None, QueryParameter(description="`next_cursor` of the page before")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, QueryParameter(ge=1, le=500, description="Runs a page")] = 100,
 ) -> DeadLetterPage:
     """For admins, newest first."""

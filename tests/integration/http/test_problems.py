@@ -96,6 +96,12 @@ async def test_bad_queries(raw: httpx.AsyncClient, query: str) -> None:
     assert (await problem(await raw.get(f"/api/jobs?{query}")))["code"] == "invalid_request"
 
 
+async def test_no_cursor_of_dead_letters_has_a_nul(raw: httpx.AsyncClient, admin: ControlPlaneClient) -> None:
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    answer = await raw.get("/api/queue/dead?cursor=a%00", headers=headers)
+    assert (await problem(answer))["code"] == "invalid_request"
+
+
 @pytest.mark.parametrize("path", ["%00", "a%20b", "..%2f..", "%ff", "x" * 300, "%ed%a0%80"])
 async def test_ids_that_cannot_exist(raw: httpx.AsyncClient, path: str) -> None:
     assert (await problem(await raw.get(f"/api/jobs/{path}")))["code"] == "not_found"
