@@ -6,6 +6,7 @@ its own but differences of shown ones, and it is not signed: who wants proof rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,11 +17,19 @@ from edgeproof.contract.point_policy import LatencyLabel
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.statements import BuildStatement, DecisionEnvelopeStatement
 from edgeproof.lab.compare import CONDITIONS
+from edgeproof.lab.conditions import SHAPE, SYSTEM
 from edgeproof.lab.dossier import Dossier
 from edgeproof.lab.reasons import certificate_words
 from edgeproof.lab.rendered import rendered
+from edgeproof.lab.unsigned_bundle import RUN_CONFIG
 
 LEGACY_METRICS: Final = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
+SIDE_BY_SIDE: Final[dict[str, tuple[str | None, Sequence[str]]]] = {
+    "shape": (None, SHAPE),
+    "system": ("system", SYSTEM),
+    "run_config": ("run_config", RUN_CONFIG),
+}
+"""The original's tables of both sides: where in a result their fields lie, and which they are."""
 
 
 def response_bundle(
@@ -50,7 +59,9 @@ def response_bundle(
             "result": {
                 **_plain(comparison),
                 **{name: _change(name, baseline, candidate) for name in LEGACY_METRICS},
+                **{name: _sides(baseline, candidate, *named) for name, named in SIDE_BY_SIDE.items()},
                 "baseline_runtime_result": _plain(baseline),
+                "runtime_result": _plain(candidate),
             },
             "judgement": _judgement(dossier, statement),
             "rendered": rendered(told),
@@ -173,6 +184,14 @@ def _label(comparison: Comparison, metric: str) -> LatencyLabel:
     if gate.verdict == "regression":
         return "regression"
     return "improvement" if gate.improved else "neutral"
+
+
+def _sides(
+    baseline: RuntimeResult, candidate: RuntimeResult, place: str | None, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """By field what each side says; null where a measurement of ours has no such field."""
+    base, new = (one if place is None else getattr(one, place) for one in (baseline, candidate))
+    return {name: {"base": getattr(base, name, None), "new": getattr(new, name, None)} for name in names}
 
 
 def _change(name: str, baseline: RuntimeResult, candidate: RuntimeResult) -> dict[str, float]:

@@ -4,6 +4,8 @@ import json
 
 from edgeproof.contract.canonical import canonical
 from edgeproof.lab.bundle import response_bundle
+from edgeproof.lab.inferedge import inferedge_policy
+from edgeproof.lab.unsigned_bundle import Side, compare_unsigned
 from edgeproof.testing.evidence import Scene
 from edgeproof.testing.folder import EvidenceFolder, make_folder
 
@@ -36,6 +38,22 @@ def test_it_has_the_seeds_keys() -> None:
     assert {"base_path", "new_path", "selection_mode", "legacy_warning"} <= set(bundle["execution_info"])
     assert set(bundle["runtime_result"]) >= REQUIRED_OF_A_RESULT
     assert set(bundle["comparison"]["result"]["baseline_runtime_result"]) >= REQUIRED_OF_A_RESULT
+
+
+def test_it_has_the_tables_of_both_sides_that_a_comparison_of_results_has() -> None:
+    bundle = response_bundle((made := make_folder()).dossier, made.decision, made.decision_digest)
+    result = bundle["comparison"]["result"]
+    one = bundle["runtime_result"]
+    told = {"model": one["model"], "engine": "onnxruntime", "device": "cpu", "mean_ms": one["mean_ms"]}
+    unsigned = compare_unsigned(Side(body=told), Side(body=told), inferedge_policy())
+    for table in ("shape", "system", "run_config"):
+        assert set(result[table]) == set(unsigned["comparison"]["result"][table])
+    assert result["system"]["machine"] == {
+        "base": result["baseline_runtime_result"]["system"]["machine"], "new": one["system"]["machine"],
+    }  # fmt: skip
+    assert result["run_config"]["threads"]["new"] == one["run_config"]["threads"]
+    assert result["shape"]["batch"]["new"] == one["batch"]
+    assert result["runtime_result"] == one
 
 
 def test_it_shows_the_decision_as_signed() -> None:
