@@ -39,13 +39,16 @@ def list_(
 
     # The id is what people copy, so it is never cut.
     table = Table(
-        Column("runner", no_wrap=True), "host", "device", "backends", "isolation", "last seen", box=None
+        *(Column("runner", no_wrap=True), "host", "device", "backends", "isolation"),
+        *(Column("standing", no_wrap=True), "last seen"),
+        box=None,
     )
     for one in found.runners:
         backends = ", ".join(engine.name for engine in one.capabilities.backends)
         told = one.capabilities
         table.add_row(
-            one.runner_id, one.hostname, told.device_class, backends, told.isolation, one.last_seen_at
+            *(one.runner_id, one.hostname, told.device_class, backends, told.isolation),
+            *(one.standing, one.last_seen_at),
         )
     Console().print(table)
 
@@ -71,6 +74,8 @@ def show(
     runner = found.runner
     able = runner.capabilities
     click.echo(f"runner    {runner.runner_id} on {runner.hostname}, last seen {runner.last_seen_at}")
+    why = f": {runner.standing_reason}" if runner.standing_reason else ""
+    click.echo(f"standing  {runner.standing}{why}")
     click.echo(
         f"device    {able.device_class}, {able.cpu_count} CPUs, {able.memory_bytes / 2**30:.1f} GiB,"
         f" isolation {able.isolation}"

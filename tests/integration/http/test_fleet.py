@@ -125,6 +125,21 @@ async def test_a_runner_that_is_not_to_work_is_told(
         assert (await raw.post("/api/queue/claim", json={})).status_code == 200
 
 
+async def test_whoever_lists_the_fleet_sees_who_is_quarantined(
+    url: str, runner: ControlPlaneClient, admin: ControlPlaneClient, user: ControlPlaneClient, ask: Ask
+) -> None:
+    runner_id = (await user.runners()).runners[0].runner_id
+    await ask("fleet", "quarantine", runner_id, "--reason", "a loose fan")
+    for command, words in (
+        (["list"], ["quarantined"]),
+        (["show", runner_id], ["quarantined: a loose fan"]),
+    ):
+        arguments = ["fleet", *command, "--server", url, "--token", admin.token or ""]
+        shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments, obj=Plain())
+        assert shown.exit_code == 0, shown.output
+        assert [one for one in words if one not in shown.output] == []
+
+
 async def test_dead_letters_are_listed_and_done_again(
     user: ControlPlaneClient, runner: ControlPlaneClient, ask: Ask
 ) -> None:
