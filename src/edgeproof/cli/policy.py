@@ -126,7 +126,10 @@ def _describe(one: Policy, digest: str) -> None:
     for gate in one.latency.gates:
         click.echo(f"  gate    {gate.metric} at most {gate.margin_pct:g} % slower")
     click.echo(f"accuracy  at most {one.accuracy.margin_pp:g} pp lost, {100 * one.accuracy.confidence:g} %")
-    click.echo(f"agreement top-1 {one.agreement.min_top1:g}, cosine {one.agreement.min_cosine:g}")
+    click.echo(
+        f"agreement top-1 {one.agreement.min_top1:g}, cosine {one.agreement.min_cosine:g}, "
+        f"relative error {one.agreement.max_relative_error:g}"
+    )
     click.echo("rules")
     for rule in one.rules:
         facts = " and ".join(f"{fact} is {' or '.join(values)}" for fact, values in rule.when.items())

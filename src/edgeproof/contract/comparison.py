@@ -79,6 +79,7 @@ class AgreementComparison(Signed, frozen=True, kw_only=True):
     samples: int
     top1: float | None
     median_cosine: float
+    median_relative_error: float
     max_abs_error: float
     verdict: Literal["agrees", "disagrees"]
 

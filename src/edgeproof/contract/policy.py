@@ -43,10 +43,14 @@ class AccuracyPolicy(Signed, frozen=True, kw_only=True):
 
 
 class AgreementPolicy(Signed, frozen=True, kw_only=True):
-    """Without labels: the least share of equal top-1 classes and the least median cosine."""
+    """Without labels: the least share of equal top-1 classes and the least median cosine.
+
+    The cosine is blind to scale, so the median relative error has a bound too.
+    """
 
     min_top1: Annotated[float, Meta(ge=0, le=1)]
     min_cosine: Annotated[float, Meta(ge=-1, le=1)]
+    max_relative_error: Positive
 
 
 class GuardThresholds(Signed, frozen=True, kw_only=True):

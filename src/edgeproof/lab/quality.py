@@ -71,11 +71,17 @@ def compare_agreement(quality: RawQuality, policy: AgreementPolicy) -> Agreement
     if before is not None and after is not None:
         top1 = round6(sum(map(int.__eq__, before, after)) / quality.samples)
     cosine = round6(median(quality.cosine))
-    agrees = cosine >= policy.min_cosine and (top1 is None or top1 >= policy.min_top1)
+    relative = round6(median(quality.relative_error))
+    agrees = (
+        cosine >= policy.min_cosine
+        and relative <= policy.max_relative_error
+        and (top1 is None or top1 >= policy.min_top1)
+    )
     return AgreementComparison(
         samples=quality.samples,
         top1=top1,
         median_cosine=cosine,
+        median_relative_error=relative,
         max_abs_error=round6(max(quality.max_abs_error)),
         verdict="agrees" if agrees else "disagrees",
     )
@@ -93,6 +99,7 @@ def _check_lengths(quality: RawQuality) -> None:
         "candidate.predictions": quality.candidate.predictions,
         "cosine": quality.cosine,
         "max_abs_error": quality.max_abs_error,
+        "relative_error": quality.relative_error,
     }
     for name, values in lists.items():
         if values is not None and len(values) != quality.samples:

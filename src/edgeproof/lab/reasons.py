@@ -109,12 +109,13 @@ def accuracy_words(accuracy: AccuracyComparison | None) -> str:
 
 
 def agreement_words(agreement: AgreementComparison | None) -> str:
-    """Top-1 agreement, median cosine and the largest error."""
+    """Top-1 agreement, median cosine and relative error, the largest error."""
     if agreement is None:
         return "no outputs were compared"
     classes = "" if agreement.top1 is None else f"the same top-1 class in {100 * agreement.top1:.2f} %, "
     return (
         f"outputs on {agreement.samples} inputs: {classes}median cosine {agreement.median_cosine:.4f}, "
+        f"median relative error {agreement.median_relative_error:.2g}, "
         f"largest error {agreement.max_abs_error:.3g}"
     )
 

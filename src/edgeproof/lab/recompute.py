@@ -161,7 +161,9 @@ def _check_quality(config: RuntimeConfig, quality: RawQuality) -> None:
         _demand(unknown <= side.nonfinite <= count, "the count of non-finite outputs is impossible")
     for name, values in (("labels", quality.labels), ("groups", quality.groups)):
         _demand(values is None or len(values) == count, f"{name} are missing")
-    _demand(len(quality.cosine) == len(quality.max_abs_error) == count, "agreements are missing")
+    agreements = (quality.cosine, quality.max_abs_error, quality.relative_error)
+    _demand(all(len(one) == count for one in agreements), "agreements are missing")
+    _demand(min(quality.relative_error) >= 0, "a relative error is negative")
     # A label that is no class would make an output that is not finite a right answer.
     _demand(min(quality.labels or (0,)) >= 0, "a label is negative")
     _demand(config.dataset is not None or quality.labels is None, "labels without a data set")

@@ -26,6 +26,7 @@ _MAY: Final[dict[str, Literal["fall", "rise"]]] = {
     "accuracy.margin_pp": "fall",
     "agreement.min_top1": "rise",
     "agreement.min_cosine": "rise",
+    "agreement.max_relative_error": "fall",
     "guard.accuracy_drop_pp_warning": "fall",
     "guard.accuracy_drop_pp_failed": "fall",
     "guard.disagreement_warning": "fall",

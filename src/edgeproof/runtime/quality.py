@@ -27,6 +27,7 @@ MAX_FEEDS: Final = 8
 FEED_BYTES: Final = 32 << 20
 CHUNK_BYTES: Final = 32 << 20
 CHUNK_CALLS: Final = 64
+MOST_RELATIVE: Final = 1e6
 
 
 def same_interface(baseline: Session, candidate: Session) -> list[int]:
@@ -51,8 +52,11 @@ def rows(outputs: Sequence[Array], per_call: int) -> Array:
     return np.concatenate([one.reshape(per_call, -1).astype(np.float64) for one in floats], axis=1)
 
 
-def agreement(baseline: Array, candidate: Array) -> tuple[Array, Array]:
-    """Cosine and largest absolute difference per row; a row that is not finite counts as 0 and 0."""
+def agreement(baseline: Array, candidate: Array) -> tuple[Array, Array, Array]:
+    """Cosine, largest absolute difference and relative error per row, as ``RawQuality`` has them.
+
+    A row that is not finite counts as 0, 0 and 1.
+    """
     finite = np.asarray(np.isfinite(baseline).all(1) & np.isfinite(candidate).all(1))
     left, right = np.where(finite[:, None], baseline, 0.0), np.where(finite[:, None], candidate, 0.0)
     error = np.minimum(np.abs(left - right).max(1, initial=0.0), np.finfo(np.float64).max)
@@ -61,7 +65,20 @@ def agreement(baseline: Array, candidate: Array) -> tuple[Array, Array]:
     product = lengths[0] * lengths[1]
     cosine = np.divide((scaled[0] * scaled[1]).sum(1), product, out=np.zeros(len(left)), where=product > 0)
     cosine[(lengths[0] == 0) & (lengths[1] == 0) & finite] = 1.0
-    return np.clip(cosine, -1.0, 1.0), error
+    return np.clip(cosine, -1.0, 1.0), error, _relative(left, right, finite)
+
+
+def _relative(left: Array, right: Array, finite: Array) -> Array:
+    """Length of ``right - left`` in lengths of ``left``, ``MOST_RELATIVE`` at most; 1 if not ``finite``."""
+    largest = np.maximum(np.abs(left).max(1, initial=0.0), np.abs(right).max(1, initial=0.0))
+    # Divided first, so that no square leaves the range of a float.
+    before, after = (one / np.maximum(largest, 1e-300)[:, None] for one in (left, right))
+    off, length = (np.sqrt((one * one).sum(1)) for one in (after - before, before))
+    most = np.full(len(left), MOST_RELATIVE)
+    relative: Array = np.divide(off, length, out=most.copy(), where=length > off / MOST_RELATIVE)
+    relative[off == 0] = 0.0
+    relative[~finite] = 1.0
+    return relative
 
 
 class _Side:
@@ -164,6 +181,7 @@ class QualityRun:
     def _compare(self, sides: Sequence[_Side], samples: Samples) -> dict[str, Any]:
         cosines: list[float] = []
         errors: list[float] = []
+        relatives: list[float] = []
         per_call, call, chunk = 0, 0, 1
         count = samples.count
         with ThreadPoolExecutor(2) as pool:
@@ -178,9 +196,10 @@ class QualityRun:
                 _same_shapes(outputs)
                 keep = min(len(feeds) * per_call, count - call * per_call)
                 noted = [side.note(found, per_call, keep) for side, found in zip(sides, outputs, strict=True)]
-                cosine, error = agreement(*noted)
+                cosine, error, relative = agreement(*noted)
                 cosines += (float(f"{one:.6g}") for one in cosine)
                 errors += (float(f"{one:.6g}") for one in error)
+                relatives += (float(f"{one:.6g}") for one in relative)
                 call += len(feeds)
                 self._channel.progress(min(call * per_call, count), count)
         both = all(side.predictions is not None for side in sides)
@@ -195,6 +214,7 @@ class QualityRun:
             },
             "cosine": cosines,
             "max_abs_error": errors,
+            "relative_error": relatives,
         }
 
     def _run(self, name: str, side: _Side, feeds: Sequence[Mapping[str, Array]]) -> list[list[Array]]:

@@ -518,6 +518,7 @@ def _quality(scene: Scene) -> RawQuality:
         candidate=SideQuality(predictions=candidate, nonfinite=scene.candidate_nonfinite),
         cosine=tuple(round6(0.999 if same else 0.2) for same in agree),
         max_abs_error=tuple(round6(0.05 if same else 4.0) for same in agree),
+        relative_error=tuple(round6(0.04 if same else 1.3) for same in agree),
     )
 
 

@@ -111,6 +111,7 @@ async def test_identical_models_agree_without_a_data_set(
     assert quality.samples == 64
     assert set(quality.cosine) == {1.0}
     assert set(quality.max_abs_error) == {0.0}
+    assert set(quality.relative_error) == {0.0}
     assert quality.labels is None
     assert outcome.baseline.accuracy is None
     assert outcome.baseline.run_config.input_source == outcome.baseline.extra.input_mode == "random"

@@ -86,7 +86,7 @@ def test_the_statement_names_the_candidate_and_all_evidence() -> None:
     decision = predicate.deployment_decision
     assert decision.basis == "signed"
     assert (decision.policy_version, decision.policy_digest) == (
-        "edgeproof-default-v2",
+        "edgeproof-default-v3",
         dossier.policy_digest,
     )
 
@@ -126,4 +126,4 @@ def test_another_policy_decides_otherwise_from_the_same_measurement() -> None:
     scene = replace(GOOD, policy=msgspec.structs.replace(policy, name="only-errors", rules=lenient))
     told = judge(dossier_of(scene), with_guard=True).predicate.deployment_decision
     assert (told.decision, told.triggered_rules) == ("unknown", ("no_rule_unknown",))
-    assert told.policy_version == "only-errors-v2"
+    assert told.policy_version == "only-errors-v3"

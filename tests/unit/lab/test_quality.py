@@ -8,7 +8,7 @@ from edgeproof.contract.samples import RawQuality, SideQuality
 from edgeproof.lab.quality import accuracy_verdict, compare_accuracy, compare_agreement
 
 ACCURACY = AccuracyPolicy(confidence=0.95, margin_pp=1.0)
-AGREEMENT = AgreementPolicy(min_top1=0.98, min_cosine=0.99)
+AGREEMENT = AgreementPolicy(min_top1=0.98, min_cosine=0.99, max_relative_error=0.2)
 
 
 def quality(
@@ -20,6 +20,7 @@ def quality(
     classes: bool = True,
     groups: tuple[int, ...] | None = None,
     cosine: float = 0.999,
+    relative: float = 0.04,
 ) -> RawQuality:
     """Labels are all 1; the baseline misses the last ``won``, the candidate the first ``lost``."""
     baseline = tuple(int(index < count - won) for index in range(count))
@@ -33,6 +34,7 @@ def quality(
         candidate=SideQuality(predictions=candidate if classes else None, nonfinite=0),
         cosine=(cosine,) * count,
         max_abs_error=tuple(index / 1000 for index in range(count)),
+        relative_error=(relative,) * count,
     )
 
 
@@ -88,12 +90,19 @@ def test_agreement_wants_both_class_and_direction() -> None:
     good = compare_agreement(quality(100, labels=False), AGREEMENT)
     assert good is not None
     assert (good.top1, good.median_cosine, good.max_abs_error) == (1.0, 0.999, 0.099)
+    assert good.median_relative_error == 0.04
     assert good.verdict == "agrees"
     for bad in (quality(100, lost=3), quality(100, cosine=0.9), quality(100, classes=False, cosine=0.98)):
         told = compare_agreement(bad, AGREEMENT)
         assert told is not None and told.verdict == "disagrees"
     without_classes = compare_agreement(quality(100, lost=50, classes=False), AGREEMENT)
     assert without_classes is not None and without_classes.verdict == "agrees"
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_outputs_of_another_scale_disagree_whatever_their_direction(classes: bool) -> None:
+    told = compare_agreement(quality(100, labels=False, classes=classes, cosine=1.0, relative=9.0), AGREEMENT)
+    assert told is not None and told.verdict == "disagrees"
 
 
 def test_no_sample_no_agreement() -> None:
@@ -111,6 +120,7 @@ def test_lists_of_another_length_are_refused() -> None:
         candidate=SideQuality(predictions=None, nonfinite=0),
         cosine=(1.0,) * 3,
         max_abs_error=(0.0,) * 3,
+        relative_error=(0.0,) * 3,
     )
     for compare in (lambda: compare_accuracy(broken, ACCURACY), lambda: compare_agreement(broken, AGREEMENT)):
         with pytest.raises(Refused, match="labels has 2 values for 3 samples"):

@@ -20,6 +20,7 @@ def quality(labels: tuple[int, ...] | None, before: tuple[int, ...], after: tupl
         candidate=SideQuality(predictions=after, nonfinite=0),
         cosine=(1.0,) * len(before),
         max_abs_error=(0.0,) * len(before),
+        relative_error=(0.0,) * len(before),
     )
 
 

@@ -67,6 +67,10 @@ def test_stricter_is_allowed(asked: Policy) -> None:
         (replace(KEPT, accuracy=replace(KEPT.accuracy, margin_pp=2.0)), "$.accuracy.margin_pp"),
         (replace(KEPT, accuracy=replace(KEPT.accuracy, confidence=0.9)), "$.accuracy.confidence"),
         (replace(KEPT, agreement=replace(KEPT.agreement, min_cosine=0.5)), "$.agreement.min_cosine"),
+        (
+            replace(KEPT, agreement=replace(KEPT.agreement, max_relative_error=0.3)),
+            "$.agreement.max_relative_error",
+        ),
         (replace(KEPT, guard=replace(KEPT.guard, disagreement_failed=0.9)), "$.guard.disagreement_failed"),
         (replace(KEPT, rules=KEPT.rules[1:]), "$.rules"),
         (with_rule(0, decision="review_required"), "$.rules[0].decision"),

@@ -9,20 +9,29 @@ from edgeproof.runtime.quality import agreement, classes, rows
 def test_agreement_of_rows() -> None:
     left = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [np.nan, 1.0], [3.0, 4.0]])
     right = np.array([[0.0, 2.0], [2.0, 2.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [-3.0, -4.0]])
-    cosine, error = agreement(left, right)
+    cosine, error, relative = agreement(left, right)
     assert cosine == pytest.approx([0.0, 1.0, 1.0, 0.0, 0.0, -1.0])
     assert error == pytest.approx([2.0, 1.0, 0.0, 1.0, 0.0, 8.0])
+    assert relative == pytest.approx([5**0.5, 1.0, 0.0, 1e6, 1.0, 2.0])
 
 
 def test_agreement_of_extreme_values_stays_finite() -> None:
     big = np.finfo(np.float64).max
     with np.errstate(over="ignore"):
-        cosine, error = agreement(
+        cosine, error, relative = agreement(
             np.array([[big, big], [1e-320, 0.0]]), np.array([[-big, -big], [1e-320, 0.0]])
         )
     assert np.isfinite(cosine).all()
     assert np.isfinite(error).all()
     assert cosine[0] == pytest.approx(-1.0)
+    assert relative == pytest.approx([2.0, 0.0])
+
+
+def test_scale_is_seen_where_the_cosine_is_blind() -> None:
+    outputs = np.array([[0.5], [2.0], [7.0]])
+    cosine, _, relative = agreement(outputs, 10 * outputs)
+    assert cosine == pytest.approx([1.0] * 3)
+    assert relative == pytest.approx([9.0] * 3)
 
 
 def test_rows_lay_float_outputs_side_by_side() -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.comparison import Comparison, GuardAnalysis, GuardEvidence
-from edgeproof.contract.policy import Policy
+from edgeproof.contract.policy import AgreementPolicy, Policy
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import RawQuality, SideQuality
 from edgeproof.contract.statements import BuildStatement
@@ -46,7 +46,7 @@ def guard_case(
             for name, told, ran, side in zip(("baseline", "candidate"), papers, results, outputs, strict=True)
         },
         comparison=comparison,
-        disagreeing=_disagreeing(quality, outputs, policy.agreement.min_cosine),
+        disagreeing=_disagreeing(quality, outputs, policy.agreement),
         samples=quality.samples,
         thresholds=policy.guard,
     )
@@ -147,12 +147,16 @@ def analyse(case: GuardCase, rules: Sequence[Rule] = RULES) -> GuardAnalysis:
 
 
 def _disagreeing(
-    quality: RawQuality, outputs: tuple[SideQuality, SideQuality], min_cosine: float
+    quality: RawQuality, outputs: tuple[SideQuality, SideQuality], policy: AgreementPolicy
 ) -> float | None:
-    """Share of samples with another class, or, without classes, with a cosine below ``min_cosine``."""
+    """Share of samples with another class, or, without classes, further off than a median may be."""
     if quality.samples == 0:
         return None
     before, after = (side.predictions for side in outputs)
     if before is not None and after is not None:
         return sum(one != other for one, other in zip(before, after, strict=True)) / quality.samples
-    return sum(cosine < min_cosine for cosine in quality.cosine) / quality.samples
+    unlike = (
+        cosine < policy.min_cosine or relative > policy.max_relative_error
+        for cosine, relative in zip(quality.cosine, quality.relative_error, strict=True)
+    )
+    return sum(unlike) / quality.samples

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from edgeproof.contract.comparison import GuardEvidence
+from edgeproof.contract.samples import SideQuality
 from edgeproof.lab.compare import compare
 from edgeproof.lab.dossier import assemble
 from edgeproof.lab.guard.analyse import analyse, guard_case, papers_agree, sides_compare
@@ -160,6 +161,26 @@ def test_disagreement_on_random_inputs_only_warns(share: float | None, source: s
 def test_disagreement_is_counted_by_class() -> None:
     case = case_of(Scene(accuracy=(0.98, 0.90), images=1000))
     assert case.disagreeing == pytest.approx(0.08)
+
+
+def test_without_classes_another_scale_is_a_disagreement() -> None:
+    made = make_evidence(Scene(accuracy=None))
+    dossier = assemble(made.documents, made.evidence, made.control_plane.public)
+    measured = dossier.measurement.predicate
+    results = (measured.baseline, measured.candidate)
+    unclassed = SideQuality(predictions=None, nonfinite=0)
+    quality = msgspec.structs.replace(
+        dossier.quality,
+        samples=4,
+        baseline=unclassed,
+        candidate=unclassed,
+        cosine=(1.0,) * 4,
+        max_abs_error=(1.0,) * 4,
+        relative_error=(9.0, 0.01, 0.01, 0.01),
+    )
+    comparison = compare(*results, dossier.samples.pairs, quality, dossier.policy)
+    builds = (dossier.baseline_build, dossier.candidate_build)
+    assert guard_case(builds, results, quality, comparison, dossier.policy).disagreeing == 0.25
 
 
 @pytest.mark.parametrize(("ratio", "found"), [(0.5, 0), (1.05, 0), (1.3, 2)])
