@@ -147,10 +147,12 @@ class CuttingProxy:
                         rule.happened.set()
                         if not rule.decision():
                             return
+                        # By now the server may have closed a connection that said nothing for so long.
+                        connection.redial(self.upstream)
                     connection.rule = rule
-                    server.sendall(head)
+                    connection.send(head)
                     for part in body:
-                        server.sendall(part)
+                        connection.send(part)
                     if rule is not None and rule.fate == "swallow":
                         rule.decision()
                         return
@@ -209,16 +211,29 @@ class _Connection:
             if size == 0:
                 return
 
+    def send(self, block: bytes) -> None:
+        self._server.sendall(block)
+
+    def redial(self, port: int) -> None:
+        """Go on with a new connection to the server."""
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._replies.join()
+        self._server.close()
+        self._server = socket.create_connection(("127.0.0.1", port))
+        self.held = None
+        self._replies = threading.Thread(target=self._relay, daemon=True)
+        self._replies.start()
+
     def sever(self) -> None:
         for one in (self._client, self._server):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        for one in (self._client, self._server):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        self.sever()
         self._replies.join()
+        self._server.close()
 
     def _more(self) -> bool:
         block = self._client.recv(_BLOCK)
@@ -239,5 +254,6 @@ class _Connection:
         if rule is not None and rule.fate == "swallow" and not rule.happened.is_set():
             # The server was gone before it answered: the rule is for the next such request.
             rule.request = ""
-        with contextlib.suppress(OSError):
-            self._client.shutdown(socket.SHUT_RDWR)
+        if self.held is None:
+            with contextlib.suppress(OSError):
+                self._client.shutdown(socket.SHUT_RDWR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -152,8 +153,6 @@ async def _interrupt_under_load(system: Up, models: TinyModels) -> None:
         absent = await absent_runner(system)
         key = SigningKey.generate()
         await device.register(key, capable(), await admin.create_enrolment_token())
-        listed = (await admin.runners()).runners
-        device_id = next(one.runner_id for one in listed if one.public_key == key.public.base64)
         model = await user.publish(models.quick)
         # A job for a device that never comes: it stays queued, and its stream open.
         job = await user.analyze(
@@ -167,7 +166,7 @@ async def _interrupt_under_load(system: Up, models: TinyModels) -> None:
             lines = stream.aiter_lines()
             assert await anext(lines)
             polling = asyncio.create_task(_claim(device))
-            await _has_asked(admin, device_id)
+            await _wait_for_work(raw, credentials.admin_token, 2)
             assert not polling.done()
             # In a thread: this loop must go on reading meanwhile.
             assert await asyncio.to_thread(system.stop) == 0
@@ -184,12 +183,14 @@ async def _claim(device: ControlPlaneClient) -> ClaimedRun | None:
         return None
 
 
-async def _has_asked(admin: ControlPlaneClient, runner_id: str) -> None:
-    """Returns once the server has seen the runner's claim, which it notes before it waits."""
+async def _wait_for_work(raw: httpx.AsyncClient, admin_token: str, claims: int) -> None:
+    """Returns once so many claims wait: the system's own runner and those of the test."""
     async with asyncio.timeout(30):
         while True:
-            (one,) = [one for one in (await admin.runners()).runners if one.runner_id == runner_id]
-            if one.last_seen_at != one.registered_at:
+            told = await raw.get("/metrics", headers={"Authorization": f"Bearer {admin_token}"})
+            found = re.search(r"^edgeproof_claims_waiting (\S+)$", told.text, re.MULTILINE)
+            assert found, told.text
+            if float(found[1]) >= claims:
                 return
 
 

@@ -92,7 +92,8 @@ async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRe
     if not runs and request.wait_seconds > 0:
         keys = frozenset({turn_key(one, None) for one in me["classes"]} | {turn_key(0, _runner(principal))})
         async with plane.database.wait_for_runs(keys) as turn:
-            runs = await _wait(plane, principal, turn, deadline, count)
+            with plane.meters.waiting.track_inprogress():
+                runs = await _wait(plane, principal, turn, deadline, count)
     for run in runs:
         plane.meters.claims.labels(run.stage).inc()
     standing: RunnerStanding = "active" if runs else me["standing"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _LAG_SECONDS: Final = 0.25
 _LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -22,6 +22,9 @@ class Meters:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.claims = Counter("edgeproof_claims", "Leases granted", ["stage"], registry=self.registry)
+        self.waiting = Gauge(
+            "edgeproof_claims_waiting", "Claims that wait for work at this replica", registry=self.registry
+        )
         self.submissions = Counter(
             "edgeproof_submissions",
             "Signed results stored",

@@ -142,7 +142,7 @@ def test_a_bind_that_needs_tls(tmp_path: Path) -> None:
 
 def test_a_runner_that_is_not_wanted(system: System, tmp_path: Path) -> None:
     home = ("--home", tmp_path / "home")
-    demand_one_line(run("runner", "start", system.ready.url, *home), "server_key_mismatch")
+    demand_one_line(run("runner", "start", system.ready.url, *home), "fingerprint_required")
     other = f"{system.ready.url}#{SigningKey.generate().public.fingerprint}"
     for address, token, code in (
         (other, "token", "server_key_mismatch"),
