@@ -37,7 +37,7 @@ from .running_system import capable, up
 pytestmark = pytest.mark.slow
 
 EXAMPLES = 8
-CALLERS = ("user", "admin", "runner", "nobody")
+CALLERS = ("user", "admin", "runner", "worker", "nobody")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -57,6 +57,8 @@ class Live:
     url: str
     tokens: dict[str, str | None]
     there: dict[str, str]
+    handed_over: str
+    """The job that an external worker may answer."""
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,10 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             assert device.token is not None
             return device.token
 
+    async def employed(address: str, admin_token: str) -> str:
+        async with ControlPlaneClient(address, token=admin_token) as admin:
+            return (await admin.create_worker("tester")).token
+
     with (
         up(folder / "data", "--no-runner") as system,
         Client(system.address, token=system.credentials.user_token) as client,
@@ -88,10 +94,12 @@ def live(initialised: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "user": credentials.user_token,
             "admin": credentials.admin_token,
             "runner": asyncio.run(registered(system.address, credentials.admin_token)),
+            "worker": asyncio.run(employed(system.address, credentials.admin_token)),
             "nobody": None,
         }
         there = {"job_id": job.job_id, "digest": digest, "run_id": job.view.runs[0].run_id}
-        yield Live(system.ready.url, tokens, there)
+        handed_over = client.analyze(model, options={"adapter": "external"}).job_id
+        yield Live(system.ready.url, tokens, there, handed_over)
 
 
 @pytest.mark.parametrize("caller", CALLERS)
@@ -110,9 +118,8 @@ def test_it_answers_as_described(live: Live, label: str, caller: str) -> None:
         @given(case=cases, known=st.booleans())
         def ask(case: Any, known: bool) -> None:
             if known:
-                case.path_parameters |= {
-                    name: live.there[name] for name in case.path_parameters if name in live.there
-                }
+                there = live.there | ({"job_id": live.handed_over} if caller == "worker" else {})
+                case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
             # Waiting for work is no answer to look at.
             if isinstance(case.body, dict) and isinstance(case.body.get("wait_seconds"), int | float):
                 case.body["wait_seconds"] = 0

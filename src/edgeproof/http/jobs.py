@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import MediaType, Response, get, post
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.response import Stream
@@ -22,7 +24,7 @@ from edgeproof.http.paths import JobIdPath, known_id
 from edgeproof.lab.forge_handover import asked_by
 from edgeproof.server.analyze import analyze as queue_analysis
 from edgeproof.server.cancel import cancel
-from edgeproof.server.complete_dev import complete_dev
+from edgeproof.server.complete_dev import complete_dev, demand_dev
 from edgeproof.server.events import demand_visible
 from edgeproof.server.events import job_events as events_of_job
 from edgeproof.server.evidence import list_evidence
@@ -127,8 +129,14 @@ async def cancel_job(request: StrictRequest, job_id: JobIdPath) -> JobView:
     return await cancel(plane_of(request), request.user, known_id(job_id))
 
 
+def _developers_server(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Before the body is read: elsewhere the route is not there, whatever is sent to it."""
+    demand_dev(connection.app.state["plane"])
+
+
 @post(
     "/api/jobs/{job_id:str}/complete-dev",
+    guards=[_developers_server],
     status_code=200,
     operation_id="completeJobByHand",
     summary="Complete a job by hand; only on a server that runs with `--dev`",

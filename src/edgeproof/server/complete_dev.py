@@ -28,6 +28,12 @@ FROM jobs WHERE job_id = $1 FOR UPDATE
 """
 
 
+def demand_dev(plane: ControlPlane) -> None:
+    """Raises ``Refused`` (``not_found``) unless the server runs with ``--dev``."""
+    if not plane.settings.dev:
+        raise Refused("not_found", "only a server that runs with --dev has this route")
+
+
 async def complete_dev(
     plane: ControlPlane, principal: Principal, job_id: str, result: dict[str, Any]
 ) -> JobView:
@@ -36,8 +42,7 @@ async def complete_dev(
     Raises ``Refused``: ``not_found`` where the server does not run with ``--dev`` or has no such job;
     ``job_terminal``; ``conflict`` for a job that is being cancelled; ``invalid_request``.
     """
-    if not plane.settings.dev:
-        raise Refused("not_found", "only a server that runs with --dev has this route")
+    demand_dev(plane)
     require(principal, "user")
     await demand_visible(plane, principal, job_id)
     async with plane.database.transaction() as connection:

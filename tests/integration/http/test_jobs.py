@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,9 @@ async def test_completing_by_hand_is_for_development(
     route, told = f"/api/jobs/{job.job_id}/complete-dev", {name: {} for name in OBJECTS}
     told["summary"] = {"deployment_decision": "deployable"}
     told["deployment_decision"] = {"decision": "deployable"}
-    absent = await raw.post(route, json={"result": told})
-    assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
+    for body in (b'{"result": {', b"{}", json.dumps({"result": told}).encode()):
+        absent = await raw.post(route, content=body, headers={"Content-Type": "application/json"})
+        assert (absent.status_code, absent.json()["code"]) == (404, "not_found")
     assert not server.settings.dev
     assert "complete" not in " ".join((await raw.get(f"/api/jobs/{job.job_id}")).json()["links"])
 
