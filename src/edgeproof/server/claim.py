@@ -25,7 +25,7 @@ from edgeproof.domain.runs import Lease, new_lease
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.database import Connection
+from edgeproof.server.database import Connection, lock
 from edgeproof.server.events import append_to_locked, wake_readers
 from edgeproof.server.job_specs import seal_job_spec
 from edgeproof.server.principals import require
@@ -157,6 +157,10 @@ async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding:
     return True
 
 
+class _MeasuresAlready(Exception):
+    """The runner was leased another measurement at the same time: this lease is rolled back."""
+
+
 async def _claim_now(
     plane: ControlPlane, principal: Principal, count: int
 ) -> tuple[tuple[ClaimedRun, ...], frozenset[str]]:
@@ -168,28 +172,40 @@ async def _claim_now(
     while len(runs) < count:
         wanted = count - len(runs)
         leases = [new_lease(0) for _ in range(wanted)]
-        async with plane.database.transaction() as connection:
-            rows = await connection.fetch(
-                queue_sql.claim_statement(wanted),
-                principal.runner_id,
-                plane.settings.lease_seconds,
-                plane.settings.stage_lease_seconds,
-                [lease.digest for lease in leases],
-                passed_over,
-                principal.public_key,
-            )
-            if not rows:
-                break
-            taken = [row for row in rows if row["run_id"] is not None]
-            for row in taken:
-                claimed = await _take(plane, connection, principal, row, leases[row["place"] - 1].token)
-                if claimed is not None:
-                    runs.append(claimed)
+        try:
+            async with plane.database.transaction() as connection:
+                rows = await connection.fetch(
+                    queue_sql.claim_statement(wanted),
+                    principal.runner_id,
+                    plane.settings.lease_seconds,
+                    plane.settings.stage_lease_seconds,
+                    [lease.digest for lease in leases],
+                    passed_over,
+                    principal.public_key,
+                )
+                if not rows:
+                    break
+                taken = [row for row in rows if row["run_id"] is not None]
+                if any(row["stage"] == "runtime" for row in taken):
+                    await _measure_once(connection, principal)
+                for row in taken:
+                    claimed = await _take(plane, connection, principal, row, leases[row["place"] - 1].token)
+                    if claimed is not None:
+                        runs.append(claimed)
+        except _MeasuresAlready:
+            # The other lease is committed: the next statement sees it, and passes measurements over.
+            continue
         class_id, named = rows[0]["class_id"], rows[0]["named"]
         keys.add(turn_key(class_id, principal.runner_id if named else None))
         if not taken:
             passed_over.append(-class_id if named else class_id)
     return tuple(runs), frozenset(keys)
+
+
+async def _measure_once(connection: Connection, principal: Principal) -> None:
+    await lock(connection, f"measuring:{principal.runner_id}")
+    if await connection.fetchval(queue_sql.MEASURING, principal.runner_id) > 1:
+        raise _MeasuresAlready
 
 
 async def _take(

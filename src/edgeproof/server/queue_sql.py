@@ -97,6 +97,12 @@ def claim_statement(count: int) -> str:
     return _CLAIM.format(count=int(count), lease=_LEASE_SECONDS)
 
 
+# A statement of its own under the runner's lock: two claims at once do not see each other's lease above.
+MEASURING: Final = """
+SELECT count(*) FROM run_queue JOIN requirement_classes USING (class_id)
+WHERE state = 'CLAIMED' AND runner_id = $1 AND stage = 'runtime'
+"""
+
 SEAL: Final = """
 WITH kept AS (
     INSERT INTO artifacts (digest, size, body) VALUES ($2, length($3::bytea), $3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -45,6 +46,19 @@ async def test_a_runner_holds_one_measuring_run_at_a_time(yard: Any) -> None:
     await yard.one.work(measuring)
     assert len(await claimed_by(yard.one, 2)) == 1
     assert len(jobs) == 3
+
+
+async def test_claims_that_race_get_one_measuring_run_between_them(yard: Any) -> None:
+    for _ in range(4):
+        await yard.analyze()
+    for run in await claimed_by(yard.one, 64):
+        await yard.one.work(run)
+    for _ in range(4):
+        answers = await asyncio.gather(*(claimed_by(yard.one, 1) for _ in range(8)))
+        (measuring,) = [run for runs in answers for run in runs]
+        assert measuring.stage == "runtime" and measuring.attempt == 1
+        await yard.one.work(measuring)
+    assert await claimed_by(yard.one, 1) == ()
 
 
 async def test_each_heartbeat_of_a_batch_is_fenced_by_itself(yard: Any) -> None:
