@@ -34,8 +34,8 @@ from edgeproof.contract.errors import EdgeproofError, Unavailable
 _log = logging.getLogger(__name__)
 
 FIRST_DELAY: Final = 0.2
-LONGEST_DELAY: Final = 15.0
-GOOD_SECONDS: Final = 30.0
+LONGEST_DELAY: Final = 5.0
+GOOD_SECONDS: Final = 10.0
 """A child that lived so long is started again at once; one that did not, after a growing delay."""
 _READY_SECONDS: Final = 60.0
 
