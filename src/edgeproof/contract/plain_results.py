@@ -74,12 +74,20 @@ class PlainResult(Wire, frozen=True, kw_only=True):
 
     @property
     def dry_run(self) -> bool:
-        """Whether it says that nothing was executed for it: such a result is never compared."""
-        return (
-            (self.run_config or {}).get("dry_run") is True
-            or self.extra.get("dry_run") is True
-            or self.extra.get("worker_response_mode") == "dry_run"
-        )
+        """As ``is_dry_run`` has it."""
+        return is_dry_run({"run_config": self.run_config, "extra": self.extra})
+
+
+def is_dry_run(result: Mapping[str, Any]) -> bool:
+    """Whether a result says that nothing was executed for it: such a one is never compared."""
+    config, extra = result.get("run_config"), result.get("extra")
+    config = config if isinstance(config, Mapping) else {}
+    extra = extra if isinstance(extra, Mapping) else {}
+    return (
+        config.get("dry_run") is True
+        or extra.get("dry_run") is True
+        or extra.get("worker_response_mode") == "dry_run"
+    )
 
 
 def identity(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import msgspec
 from edgeproof.contract.comparison import GuardAnalysis, Reason
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.guard import read_guard_analysis
-from edgeproof.contract.plain_results import identity
+from edgeproof.contract.plain_results import identity, is_dry_run
 from edgeproof.contract.point_policy import UnsignedDecision
 from edgeproof.contract.worker import WorkerCompleted
 from edgeproof.lab.guard.normalise import normalised
@@ -23,7 +23,6 @@ from edgeproof.lab.guard.verdict import not_evaluated
 from edgeproof.lab.reasons import guard_words
 from edgeproof.lab.rendered import escape_markdown
 from edgeproof.lab.unsigned_bundle import unjudged
-from edgeproof.lab.worker_result import is_dry_run
 
 RULE: Final = "worker_uncompared_unknown"
 _EFFECT: Final = "One result of an external worker: nothing was compared yet."

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from edgeproof.contract.errors import FieldError
-from edgeproof.contract.plain_results import ALIASES, identity
+from edgeproof.contract.plain_results import ALIASES, identity, is_dry_run
 from edgeproof.contract.unsigned import MAX_DEPTH
 from edgeproof.contract.worker import WorkerRuntimeResult
 
@@ -29,18 +29,6 @@ _DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}\Z")
 def result_violations(result: Mapping[str, Any]) -> tuple[FieldError, ...]:
     """Everything that is wrong with a result, at most ``MAX_VIOLATIONS``; empty for a good one."""
     return tuple(islice(_violations(result), MAX_VIOLATIONS))
-
-
-def is_dry_run(result: Mapping[str, Any]) -> bool:
-    """Whether a result says that nothing was executed for it: such a one is never compared."""
-    config, extra = result.get("run_config"), result.get("extra")
-    config = config if isinstance(config, Mapping) else {}
-    extra = extra if isinstance(extra, Mapping) else {}
-    return (
-        config.get("dry_run") is True
-        or extra.get("dry_run") is True
-        or extra.get("worker_response_mode") == "dry_run"
-    )
 
 
 def wrong_digests(value: Any, path: str) -> Iterator[FieldError]:

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.plain_results import is_dry_run
 from edgeproof.contract.worker import AnalyzeBody, ForgeHandover, WorkerRequest
 from edgeproof.lab.dry_run import dry_completed, dry_failed
 from edgeproof.lab.forge_handover import asked_by, handover_summary
 from edgeproof.lab.worker_bundle import Sender
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.lab.worker_response import Completed, Failed, applied, read_response
-from edgeproof.lab.worker_result import is_dry_run
 
 Read = Callable[[str], Any]
 AT = "2026-03-02T08:17:00Z"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgeproof.contract.plain_results import identity
-from edgeproof.lab.worker_result import MAX_VIOLATIONS, is_dry_run, result_violations
+from edgeproof.contract.plain_results import identity, is_dry_run
+from edgeproof.lab.worker_result import MAX_VIOLATIONS, result_violations
 
 Read = Callable[[str], Any]
 LATENCIES = ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
