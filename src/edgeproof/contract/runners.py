@@ -23,6 +23,8 @@ REGISTER_DOMAIN: Final = "edgeproof-register-v1"
 STANDING_HEADER: Final = "Edgeproof-Standing"
 """``draining`` or ``quarantined``, on the 204 of a claim whose runner is not to work."""
 MAX_BATCH: Final = 64
+MAX_HOLDING: Final = 64
+"""Runs that a claim may name as still worked on."""
 
 RunnerStanding = Literal["active", "draining", "quarantined"]
 Isolation = Literal["none", "rlimit", "namespaces"]
@@ -99,12 +101,13 @@ class ClaimRequest(Wire, frozen=True, kw_only=True):
     runner's own says: it is quarantined.
 
     ``holding`` are the runs that the runner still works on. Any other lease of its own is one that it does
-    not know of (it was killed, or a claim's answer was lost): it ends at once. None says nothing.
+    not know of (it was killed, or a claim's answer was lost): it ends at once. None says nothing: so must
+    say whoever holds more than ``MAX_HOLDING``, or claim nothing until it holds fewer.
     """
 
     capabilities: Capabilities | None = None
     wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 0.0
-    holding: Annotated[tuple[IdText, ...], Meta(max_length=64)] | None = None
+    holding: Annotated[tuple[IdText, ...], Meta(max_length=MAX_HOLDING)] | None = None
     max_runs: Annotated[int, Meta(ge=1, le=MAX_BATCH)] | None = None
     unfit: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 

@@ -14,8 +14,8 @@ from typing import Final
 
 from edgeproof.contract.errors import StageFailed, Unavailable
 from edgeproof.contract.log_ids import about
-from edgeproof.contract.runners import ClaimedRun, ClaimRequest
-from edgeproof.runner.delivery import Delivery
+from edgeproof.contract.runners import MAX_HOLDING, ClaimedRun, ClaimRequest
+from edgeproof.runner.delivery import PATIENCE_SECONDS, Delivery
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.leased_run import LeasedRun
 from edgeproof.runner.outbox import Outbox
@@ -32,16 +32,24 @@ _TELL_SECONDS: Final = 5.0
 class Agent:
     """One runner. ``boot_id`` names this boot of the device, as every statement it signs does.
 
-    ``work`` does a run's work; another than the default is for tests of everything around it.
+    ``work`` does a run's work; another than the default is for tests of everything around it. A delivery is
+    tried for ``patience`` seconds before the runner turns to other work.
     """
 
-    def __init__(self, session: Session, home: RunnerHome, boot_id: str, work: Work = do_work) -> None:
+    def __init__(
+        self,
+        session: Session,
+        home: RunnerHome,
+        boot_id: str,
+        work: Work = do_work,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._session = session
         self._home = home
         self._boot_id = boot_id
         self._do_work = work
         self._outbox = Outbox(home.outbox)
-        self._delivery = Delivery(session, self._outbox)
+        self._delivery = Delivery(session, self._outbox, patience)
         self._state = StateFile(home.state, session.capabilities.isolation)
 
     async def serve(
@@ -62,7 +70,12 @@ class Agent:
                 await self._session.persist(self._session.open, stop)
                 while not stop.is_set() and (max_runs is None or done < max_runs):
                     await self._delivery.deliver_pending(stop)
-                    claimed = await self._claim(stop)
+                    undelivered = self._outbox.undelivered()
+                    if len(undelivered) > MAX_HOLDING:
+                        # A claim could not name them all, and would end the leases that it does not name.
+                        _log.warning("%s results wait in the outbox: no new run until then", len(undelivered))
+                        continue
+                    claimed = await self._claim(undelivered, stop)
                     if claimed is not None:
                         with about(job_id=claimed.job_id, run_id=claimed.run_id):
                             await self._do(claimed, give_up)
@@ -76,7 +89,7 @@ class Agent:
                 await asyncio.gather(telling, return_exceptions=True)
         return done
 
-    async def _claim(self, stop: asyncio.Event) -> ClaimedRun | None:
+    async def _claim(self, undelivered: tuple[str, ...], stop: asyncio.Event) -> ClaimedRun | None:
         """The next run; None when there was none, or when ``stop`` was set first.
 
         A claim that the control plane grants while we turn away is not known to us: our next one ends it.
@@ -85,7 +98,7 @@ class Agent:
         # that was killed.
         request = ClaimRequest(
             wait_seconds=CLAIM_WAIT_SECONDS,
-            holding=self._outbox.undelivered()[:64],
+            holding=undelivered,
             unfit=await asyncio.to_thread(self._home.unfit),
         )
         ask = partial(self._session.control_plane.claim, request)

@@ -23,11 +23,12 @@ _EVIDENCE_ITEMS: Final = 50
 
 
 class Delivery:
-    """Of results and of failures; ``outbox`` holds what was not delivered yet."""
+    """Of results and of failures; ``outbox`` holds what was not delivered yet. ``patience`` in seconds."""
 
-    def __init__(self, session: Session, outbox: Outbox) -> None:
+    def __init__(self, session: Session, outbox: Outbox, patience: float = PATIENCE_SECONDS) -> None:
         self._session = session
         self._outbox = outbox
+        self._patience = patience
 
     async def deliver(self, result: PendingResult, stop: asyncio.Event) -> None:
         """Keep ``result`` and submit it; it stays kept while the control plane cannot be asked.
@@ -43,7 +44,7 @@ class Delivery:
             self._session.control_plane.submit, result.run_id, result.lease, result.envelope.encode()
         )
         try:
-            await self._session.persist(ask, stop, patience=PATIENCE_SECONDS)
+            await self._session.persist(ask, stop, patience=self._patience)
             _log.info("run %s: submitted", result.run_id)
         except Unavailable as error:
             _log.warning("run %s: result kept, not delivered yet (%s)", result.run_id, error.code)
