@@ -45,6 +45,8 @@ BLAMES: Final[dict[str, Blame]] = {
     "handed_back": _PASSING,
     "unavailable": _PASSING,
     "server_unreachable": _PASSING,
+    # what earlier attempts of this runner left behind, not the run: another runner has room of its own
+    "quota_exceeded": _PASSING,
     "job_spec_refused": Blame("infrastructure", False),
 }  # fmt: skip
 

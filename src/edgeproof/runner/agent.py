@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 CLAIM_WAIT_SECONDS: Final = 25.0
 _TELL_SECONDS: Final = 5.0
+_WOULD_MEET_AGAIN: Final = frozenset({"quota_exceeded"})
+"""Failures that the next run here would end by too. The runner says so instead of using up its attempts, and is
+quarantined until an operator releases it."""
+_UNFIT_CHARACTERS: Final = 500
 
 
 class Agent:
@@ -48,6 +52,7 @@ class Agent:
         self._home = home
         self._boot_id = boot_id
         self._do_work = work
+        self._unfit: str | None = None
         self._outbox = Outbox(home.outbox)
         self._delivery = Delivery(session, self._outbox, patience)
         self._state = StateFile(home.state, session.capabilities.isolation)
@@ -99,7 +104,7 @@ class Agent:
         request = ClaimRequest(
             wait_seconds=CLAIM_WAIT_SECONDS,
             holding=undelivered,
-            unfit=await asyncio.to_thread(self._home.unfit),
+            unfit=self._unfit or await asyncio.to_thread(self._home.unfit),
         )
         ask = partial(self._session.control_plane.claim, request)
         asking = asyncio.create_task(self._session.persist(ask, stop))
@@ -111,7 +116,12 @@ class Agent:
             # No effect on an answer that is here already.
             asking.cancel()
             await asyncio.gather(asking, stopping, return_exceptions=True)
-        return None if asking.cancelled() else asking.result()
+        if asking.cancelled():
+            return None
+        claimed = asking.result()
+        # Heard: what follows is the operator's to decide.
+        self._unfit = None
+        return claimed
 
     async def _do(self, claimed: ClaimedRun, give_up: asyncio.Event) -> None:
         _log.info("run %s: claimed, stage %s, attempt %s", claimed.run_id, claimed.stage, claimed.attempt)
@@ -122,6 +132,8 @@ class Agent:
             outcome = await run.outcome(keeping, give_up)
             if isinstance(outcome, StageFailed):
                 await self._delivery.report(claimed.run_id, run.lease, outcome)
+                if outcome.code in _WOULD_MEET_AGAIN:
+                    self._unfit = f"{outcome.code}: {outcome.detail}"[:_UNFIT_CHARACTERS]
             elif outcome is not None:
                 # From here on the control plane alone says whether the lease still holds.
                 await self._delivery.deliver(outcome, give_up)

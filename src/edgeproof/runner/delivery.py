@@ -40,6 +40,14 @@ class Delivery:
             self._outbox.put(result)
         except OSError as error:
             _log.error("run %s: the result cannot be kept: %s", result.run_id, error)
+        await self._hand_in(result, stop)
+
+    async def deliver_pending(self, stop: asyncio.Event) -> None:
+        """What an earlier process or an absent control plane left undelivered."""
+        for result in self._outbox.pending():
+            await self._hand_in(result, stop)
+
+    async def _hand_in(self, result: PendingResult, stop: asyncio.Event) -> None:
         ask = partial(
             self._session.control_plane.submit, result.run_id, result.lease, result.envelope.encode()
         )
@@ -55,11 +63,6 @@ class Delivery:
                 failure = StageFailed(error.code, error.detail, fault="infrastructure")
                 await self.report(result.run_id, result.lease, failure)
         self._outbox.drop(result.run_id)
-
-    async def deliver_pending(self, stop: asyncio.Event) -> None:
-        """What an earlier process or an absent control plane left undelivered."""
-        for result in self._outbox.pending():
-            await self.deliver(result, stop)
 
     async def report(self, run_id: str, lease: Lease, error: StageFailed) -> None:
         """Say that the run failed, if the control plane can be told."""

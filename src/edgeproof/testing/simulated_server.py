@@ -5,7 +5,9 @@ needed for every call and can be made to expire; every claim mints a lease and a
 heartbeat, submit, fail, upload and download are fenced by run, attempt and token; a submit counts under an
 expired lease until the run is reaped, a heartbeat does not; an outcome is stored once, the same submission
 again gets the same answer, another one ``different_outcome``; a runner reads only what its run names and
-writes no more than its spec allows; signatures, binding, inputs and uploads of a result are checked.
+writes no more than its spec allows; signatures, binding, inputs and uploads of a result are checked; a claim
+ends the leases that it does not name, and one that says that its runner is unfit gets no work until
+``release``.
 
 What it does not do: wall-clock time (a lease lasts until ``expire`` or ``reap``), requirement classes, job
 states, deciding. It answers in the calling task and never sleeps; ``turned`` is set at every change.
@@ -27,6 +29,7 @@ from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.jobs import Progress, RunState
 from edgeproof.contract.runners import (
+    MAX_HOLDING,
     Capabilities,
     ClaimedRun,
     ClaimRequest,
@@ -92,11 +95,13 @@ class SimulatedServer:
         self.runs: dict[str, SimulatedRun] = {}
         self.calls: list[Verb] = []
         self.turned = asyncio.Event()
+        self.unfit: str | None = None
         self._heartbeat_seconds = heartbeat_seconds
         self._runner: PublicKey | None = None
         self._token_good = False
         self._absent: dict[Verb, int] = {}
         self._lost: dict[Verb, int] = {}
+        self._refused: dict[Verb, tuple[int, str]] = {}
 
     # --- what a test arranges --------------------------------------------------------------------
 
@@ -120,6 +125,15 @@ class SimulatedServer:
     def lose_replies(self, calls: int, verb: Verb) -> None:
         """The next ``calls`` calls of ``verb`` are done, but their answers never arrive."""
         self._lost[verb] = calls
+
+    def refuse(self, calls: int, verb: Verb, code: str) -> None:
+        """The next ``calls`` calls of ``verb`` are refused with ``code``."""
+        self._refused[verb] = calls, code
+
+    def release(self) -> None:
+        """An operator releases the runner that said that it is unfit."""
+        self.unfit = None
+        self._turn()
 
     def expire_token(self) -> None:
         """Every call is ``unauthenticated`` until the runner registers again."""
@@ -167,6 +181,9 @@ class SimulatedServer:
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
         self._arrive("claim")
+        if request.holding is not None and len(request.holding) > MAX_HOLDING:
+            raise Refused("invalid_request", "a claim names no more")
+        self.unfit = request.unfit or self.unfit
         for held in self.runs.values():
             if request.holding is not None and held.state == "CLAIMED" and held.run_id not in request.holding:
                 self._end_lease(held, retryable=True)
@@ -246,6 +263,10 @@ class SimulatedServer:
             raise Unavailable("server_unreachable", f"{verb}: nobody is there")
         if authenticated and not self._token_good:
             raise Refused("unauthenticated")
+        calls, code = self._refused.get(verb, (0, ""))
+        if calls > 0:
+            self._refused[verb] = calls - 1, code
+            raise Refused(code, verb)
 
     def _leave(self, verb: Verb) -> None:
         if self._lost.get(verb, 0) > 0:
@@ -253,6 +274,8 @@ class SimulatedServer:
             raise Unavailable("server_unreachable", f"{verb}: the answer is lost")
 
     def _next(self) -> SimulatedRun | None:
+        if self.unfit is not None:
+            return None
         return next((run for run in self.runs.values() if run.state == "PENDING"), None)
 
     def _lease(self, run: SimulatedRun) -> ClaimedRun:

@@ -21,6 +21,7 @@ def test_only_registered_codes_have_a_blame() -> None:
         ("backend_missing", "device", False),
         ("disk_full", "device", True),
         ("lease_expired", "infrastructure", True),
+        ("quota_exceeded", "infrastructure", True),
         ("internal_error", "infrastructure", False),
         ("invalid_request", "user", False),
     ],

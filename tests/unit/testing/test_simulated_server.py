@@ -10,7 +10,14 @@ import pytest
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused, Unavailable
-from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, FailRequest, HeartbeatRequest
+from edgeproof.contract.runners import (
+    MAX_HOLDING,
+    Capabilities,
+    ClaimedRun,
+    ClaimRequest,
+    FailRequest,
+    HeartbeatRequest,
+)
 from edgeproof.contract.statements import ForgeConfig
 from edgeproof.domain.runs import MAX_ATTEMPTS, Lease
 from edgeproof.runner.port import ControlPlane
@@ -129,3 +136,34 @@ async def test_artifacts_go_by_what_the_run_names(
     assert path.read_bytes() == b"source"
     asked_upload = server.upload(path, sha256_hex(b"lie"), run_id=run.run_id, lease=lease)
     assert await refusal(asked_upload) == "artifact_digest_mismatch"
+
+
+async def test_a_claim_that_says_that_its_runner_is_unfit_gets_no_work(
+    server: SimulatedServer, run: SimulatedRun
+) -> None:
+    await register(server)
+    assert await server.claim(ClaimRequest(unfit="no disk")) is None
+    assert await server.claim(ClaimRequest()) is None
+    server.release()
+    assert (await claim(server))[0].run_id == run.run_id
+
+
+async def test_a_claim_ends_what_it_does_not_name_and_names_no_more_than_the_wire_takes(
+    server: SimulatedServer, run: SimulatedRun
+) -> None:
+    await claim(server)
+    names = tuple(f"run-{number}" for number in range(1, MAX_HOLDING + 2))
+    assert await refusal(server.claim(ClaimRequest(holding=names))) == "invalid_request"
+    assert await server.claim(ClaimRequest(holding=names[:-1])) is None
+    again = await server.claim(ClaimRequest(holding=()))
+    assert again is not None
+    assert (again.run_id, again.attempt) == (run.run_id, 2)
+
+
+async def test_what_a_test_has_refused_is_refused_so_often(
+    server: SimulatedServer, run: SimulatedRun
+) -> None:
+    _, lease = await claim(server)
+    server.refuse(1, "fail", "stale_lease")
+    assert await refusal(server.fail(run.run_id, lease, RETRY)) == "stale_lease"
+    assert (await server.fail(run.run_id, lease, RETRY)).state == "PENDING"

@@ -1,0 +1,65 @@
+"""The agent against a control plane in memory, with invented work: what it names, and when it holds back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edgeproof.client.exchange import RetryPolicy
+from edgeproof.contract.runners import MAX_HOLDING, Capabilities
+from edgeproof.contract.statements import ForgeConfig
+from edgeproof.runner.agent import Agent
+from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.session import Session
+from edgeproof.testing.simulated_server import SimulatedServer
+from edgeproof.testing.simulated_work import SimulatedWork
+
+AT_ONCE = RetryPolicy(base_seconds=0.0, cap_seconds=0.0)
+CAPABILITIES = Capabilities(device_class="test", cpu_count=1, memory_bytes=1, isolation="none")
+
+
+@pytest.fixture
+def agent(server: SimulatedServer, home: RunnerHome) -> Agent:
+    """One that gives up a delivery at once."""
+    server.keep(b"source")
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    return Agent(session, home, "boot", SimulatedWork(seconds=0), patience=0.0)
+
+
+async def test_no_result_is_lost_for_waiting_with_more_than_a_claim_may_name(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig
+) -> None:
+    """While results cannot be delivered, claims go on being answered; the server ends what they do not name."""
+    most = MAX_HOLDING + 1
+    runs = [server.add(config) for _ in range(most + 5)]
+    # Each result is tried once when it is made, and once before every claim from then on; and then three
+    # rounds of all of them, in which a runner that claimed would have been given more.
+    server.absent(sum(range(1, most + 1)) + 3 * most, "submit")
+    async with asyncio.timeout(60):
+        assert await agent.serve(asyncio.Event(), max_runs=len(runs)) == len(runs)
+    assert {(run.state, run.attempt, len(run.envelopes)) for run in runs} == {("COMPLETE", 1, 1)}
+    assert server.calls.count("claim") == len(runs)
+    assert list(home.outbox.iterdir()) == []
+
+
+async def test_a_runner_whose_uploads_find_no_room_says_so_before_it_uses_up_the_attempts(
+    server: SimulatedServer, agent: Agent, config: ForgeConfig
+) -> None:
+    run, stop = server.add(config), asyncio.Event()
+    server.refuse(1, "upload", "quota_exceeded")
+    serving = asyncio.create_task(agent.serve(stop))
+    async with asyncio.timeout(20):
+        while server.unfit is None:
+            server.turned.clear()
+            await server.turned.wait()
+        (failure,) = run.failures
+        assert (failure.code, failure.fault, failure.retryable) == ("quota_exceeded", "infrastructure", True)
+        assert (run.state, run.attempt) == ("PENDING", 1)
+        assert server.unfit.startswith("quota_exceeded: ")
+        # Said once: whether it may work again is the operator's to say.
+        server.release()
+        await server.until(run, "COMPLETE")
+        stop.set()
+        assert await serving == 2
+    assert (run.attempt, server.unfit) == (2, None)
