@@ -16,10 +16,13 @@ from edgeproof.server.direct_uploads import offer_upload
 
 from .conftest import Worker, Yard, chunks_of, lease_of
 
+QUOTA = 4 << 20
+"""Room for all that one run of this yard uploads."""
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return replace(settings, upload_quota_bytes=200)
+    return replace(settings, upload_quota_bytes=QUOTA)
 
 
 async def leave(worker: Worker, held: ClaimedRun, size: int) -> None:
@@ -34,7 +37,7 @@ async def leave(worker: Worker, held: ClaimedRun, size: int) -> None:
 async def test_the_run_goes_on_elsewhere_and_the_runner_is_held_back(yard: Yard) -> None:
     job = await yard.analyze()
     held = await yard.one.take()
-    await leave(yard.one, held, 199)
+    await leave(yard.one, held, QUOTA - 1)
     with pytest.raises(Refused) as refused:
         await yard.one.upload(held, yard.one.answer(held))
     assert refused.value.code == "quota_exceeded"
@@ -58,7 +61,7 @@ async def test_the_run_goes_on_elsewhere_and_the_runner_is_held_back(yard: Yard)
 async def test_a_straight_upload_is_refused_before_a_byte_is_sent(yard: Yard) -> None:
     await yard.analyze()
     held = await yard.one.take()
-    await leave(yard.one, held, 200)
+    await leave(yard.one, held, QUOTA)
     with pytest.raises(Refused) as refused:
         await offer_upload(
             yard.plane, yard.one.principal, "0" * 64, 1, run_id=held.run_id, lease=lease_of(held)
