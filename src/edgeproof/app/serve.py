@@ -33,7 +33,7 @@ from edgeproof.server.control_plane import Settings, open_control_plane
 from edgeproof.server.housekeeping import run_housekeeping
 from edgeproof.server.meters import watch_loop
 from edgeproof.server.reap import run_reaper
-from edgeproof.server.runner_keys import keep_static_keys
+from edgeproof.server.static_keys import keep_static_keys
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Ready(Wire, frozen=True, kw_only=True):
 
 async def serve(config: ServeConfig, dsn: str) -> None:
     data_dir = Path(config.data_dir)
-    static_keys = read_static_keys(Path(config.runner_keys) if config.runner_keys else None)
+    static_keys = read_static_keys(Path(config.runner_keys)) if config.runner_keys else None
     settings = Settings(
         public_url=config.public_url,
         lease_seconds=config.lease_seconds,

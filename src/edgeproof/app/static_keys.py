@@ -1,7 +1,8 @@
 """The static allowlist: a file of runner keys that the operator keeps with the configuration.
 
 One key a line, base64 as a runner prints it, then anything as a comment; empty lines and lines that begin
-with ``#`` say nothing. It is read whenever the control plane starts.
+with ``#`` say nothing. It is read whenever the control plane starts. An empty file lists no key; no file is no
+list.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from edgeproof.contract.errors import Refused
 _MOST_BYTES: Final = 4 << 20
 
 
-def read_static_keys(path: Path | None) -> tuple[PublicKey, ...]:
-    """The keys of the file; none without one. Raises ``Refused`` (``invalid_request``) naming the line."""
-    if path is None:
-        return ()
+def read_static_keys(path: Path) -> tuple[PublicKey, ...]:
+    """The keys of the file. Raises ``Refused`` (``invalid_request``) naming the line."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise Refused("invalid_request", f"{path.name} is larger than any list of runner keys")

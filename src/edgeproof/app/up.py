@@ -69,7 +69,8 @@ async def _run_up(options: UpOptions) -> None:
 async def up(options: UpOptions, stop: asyncio.Event, announce: Announce) -> None:
     """Runs until ``stop`` is set, also while it still starts."""
     demand_safe_bind(options)
-    read_static_keys(options.runner_keys)  # a file that cannot be read is an error before anything starts
+    if options.runner_keys is not None:
+        read_static_keys(options.runner_keys)  # what cannot be read is an error before anything starts
     data_dir = options.data_dir.resolve()
     with sole_use(data_dir):
         artifact_place(data_dir)  # before anything is started: is it a place at all?

@@ -17,7 +17,7 @@ LogFormat = Literal["text", "json"]
 @dataclass(frozen=True, kw_only=True)
 class UpOptions:
     """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1. ``runner_keys``
-    is a file of runner keys, the static allowlist.
+    is a file of runner keys, the static allowlist; without it, that list stays as it was.
 
     With ``parent_pid`` it ends when that process does.
     """

@@ -1,13 +1,9 @@
-"""The audit log: entries go in within the act's own transaction, unlinked; ``audit_seal`` chains them.
-
-On the queue's hot path the entry is part of the statement that does the act (``queue_sql``); everything else
-calls ``record``.
-"""
+"""The audit log as admins read it: the entries, and the seals that chain them (``audit_seal``)."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from typing import Final
 
 from edgeproof.contract.audit import AuditEntry, AuditList, AuditPage, AuditSeal
 from edgeproof.server.control_plane import ControlPlane, Principal
@@ -16,10 +12,6 @@ from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
 
-CONTROL_PLANE: Final = "control-plane"
-"""The actor where no principal asked: the reaper, the lab."""
-
-_RECORD: Final = "INSERT INTO audit_log (actor, act, subject, data) VALUES ($1, $2, $3, $4)"
 _LIST: Final = """
 SELECT entry_id, at, actor, act, subject, data FROM audit_log
 WHERE ($1::bigint IS NULL OR entry_id < $1) AND ($2::text IS NULL OR subject = $2)
@@ -44,13 +36,6 @@ WHERE NOT EXISTS (
 )
 ORDER BY entry_id LIMIT 10000
 """
-
-
-async def record(
-    connection: Connection, actor: str, act: str, subject: str, data: dict[str, Any] | None = None
-) -> None:
-    """Add an entry, to be kept if and only if the transaction commits. ``data``: texts and whole numbers."""
-    await connection.execute(_RECORD, actor, act, subject, data or {})
 
 
 async def list_entries(

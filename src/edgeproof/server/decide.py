@@ -30,7 +30,7 @@ from edgeproof.lab.dossier import assemble
 from edgeproof.lab.judge import judge
 from edgeproof.lab.worker_request import options_of
 from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
-from edgeproof.server.audit import CONTROL_PLANE, record
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.documents import load_document

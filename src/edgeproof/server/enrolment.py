@@ -8,7 +8,7 @@ from datetime import timedelta
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
-from edgeproof.server.audit import record
+from edgeproof.server.audit_log import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection, lock
 from edgeproof.server.principals import require

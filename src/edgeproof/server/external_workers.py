@@ -7,7 +7,7 @@ from typing import Final
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.worker import WorkerToken, WorkerView
-from edgeproof.server.audit import record
+from edgeproof.server.audit_log import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.principals import require, token_digest
 from edgeproof.server.rows import Row

@@ -12,11 +12,15 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.ids import digest_of_uri
 from edgeproof.contract.policy import Policy
 from edgeproof.lab.policies import default_policy
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.database import Connection, Database
+
+ITSELF: Final = "edgeproof"
+"""Who added the policies that come with it."""
 
 _ADD: Final = """
 INSERT INTO policies (digest, name, version, body, added_by) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (digest) DO NOTHING
+ON CONFLICT (digest) DO NOTHING RETURNING digest
 """
 _FIND: Final = """
 SELECT digest, body FROM policies WHERE digest = $1 OR name = $2
@@ -27,18 +31,23 @@ _TAKEN: Final = "SELECT 1 FROM policies WHERE name = $1 AND version = $2 AND dig
 
 async def ensure_builtin_policies(database: Database) -> None:
     """Keep the policies that come with Edgeproof, for requests that name none."""
-    await add_policy(database, default_policy(), added_by="edgeproof")
+    await add_policy(database, default_policy(), added_by=ITSELF)
 
 
 async def add_policy(database: Database, policy: Policy, *, added_by: str) -> str:
-    """Keep a policy; its digest. The same one again changes nothing.
+    """Keep a policy; its digest. The same one again changes nothing. ``added_by`` is a principal's id.
 
     Raises ``Refused`` (``conflict``) when that name and version stand for another one.
     """
     body = canonical(policy)
     digest = sha256_hex(body)
     try:
-        await database.pool.execute(_ADD, digest, policy.name, policy.version, body, added_by)
+        async with database.transaction() as connection:
+            new = await connection.fetchval(_ADD, digest, policy.name, policy.version, body, added_by)
+            if new is not None:
+                actor = CONTROL_PLANE if added_by == ITSELF else added_by
+                told = {"name": policy.name, "version": policy.version}
+                await record(connection, actor, "policy.added", digest, told)
     except asyncpg.UniqueViolationError as error:
         raise Refused(
             "conflict", f"policy {policy.name} version {policy.version} exists with other content"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from typing import Literal
+from typing import Final, Literal
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.control_plane import ControlPlane, Principal, PrincipalKind
 from edgeproof.server.runner_token import PREFIX, open_token
 
@@ -16,6 +17,9 @@ SELECT principal_id, kind FROM principals WHERE token_digest = $1 AND revoked_at
 _CHECK_RUNNER = """
 SELECT extract(epoch FROM clock_timestamp()) < $2::bigint AS fresh,
        EXISTS (SELECT FROM good_keys WHERE public_key = $1) AS allowed
+"""
+_CREATE: Final = """
+INSERT INTO principals (principal_id, kind, name, token_digest) VALUES ($1, $2, $3, $4)
 """
 
 
@@ -45,15 +49,16 @@ async def _authenticate_runner(plane: ControlPlane, bearer: str) -> Principal:
 
 
 async def create_principal(plane: ControlPlane, kind: Literal["admin", "user", "external"], name: str) -> str:
-    """A new principal's token. It is shown once: only its digest is kept."""
+    """A new principal's token. It is shown once: only its digest is kept.
+
+    Nobody asks for it over the network: a control plane makes those of its own machine.
+    """
     token = f"edgeproof-{kind}-{secrets.token_urlsafe(32)}"
-    await plane.database.pool.execute(
-        "INSERT INTO principals (principal_id, kind, name, token_digest) VALUES ($1, $2, $3, $4)",
-        f"{kind}-{secrets.token_hex(8)}",
-        kind,
-        name,
-        token_digest(token),
-    )
+    principal_id = f"{kind}-{secrets.token_hex(8)}"
+    async with plane.database.transaction() as connection:
+        await connection.execute(_CREATE, principal_id, kind, name, token_digest(token))
+        told = {"kind": kind, "name": name}
+        await record(connection, CONTROL_PLANE, "principal.created", principal_id, told)
     return token
 
 

@@ -10,7 +10,7 @@ from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import RegisterRequest, RegisterResponse
-from edgeproof.server.audit import record
+from edgeproof.server.audit_log import record
 from edgeproof.server.challenge import check_signature, new_nonce, nonce_expiry, split_proof
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection

@@ -15,13 +15,14 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.fleet import RemovedKey
 from edgeproof.contract.jobs import JobError
 from edgeproof.server import queue_sql
-from edgeproof.server.audit import record
+from edgeproof.server.audit_log import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import lock
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_registered_runner
 from edgeproof.server.run_endings import lease_ended
-from edgeproof.server.runner_keys import STATIC, key_in
+from edgeproof.server.runner_keys import key_in
+from edgeproof.server.static_keys import STATIC
 from edgeproof.server.times import utc_text
 from edgeproof.server.withdraw import withdraw_decisions
 

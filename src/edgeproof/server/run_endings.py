@@ -10,7 +10,7 @@ from typing import Any, Final
 from edgeproof.contract.jobs import JobError, RunState
 from edgeproof.domain.runs import after_lease_ended
 from edgeproof.server import queue_sql
-from edgeproof.server.audit import CONTROL_PLANE, record
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.events import append_event

@@ -1,4 +1,5 @@
-"""The allowlist of runners' keys as admins see and change it, but for removing (``revoke``).
+"""The allowlist of runners' keys as admins see and change it, but for removing (``revoke``) and for what the
+configuration lists (``static_keys``).
 
 Whether a key is good now, the views ``good_keys`` and ``good_runners`` say; registration, every call,
 every claim and every lease ask them.
@@ -6,23 +7,19 @@ every claim and every lease ask them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.fleet import KeyState, RotatedKey, RunnerKeyList, RunnerKeyView
 from edgeproof.contract.ids import digest_of_uri
-from edgeproof.server.audit import CONTROL_PLANE, record
+from edgeproof.server.audit_log import record
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.database import Connection, Database, lock
+from edgeproof.server.database import Connection, lock
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_registered_runner
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
-
-STATIC: Final = "configuration"
-"""Who adds and removes what the static list holds and no longer holds."""
 
 _LIST: Final = """
 SELECT *, coalesce(good_until <= clock_timestamp(), false) AS rotated_out FROM runner_keys
@@ -56,19 +53,6 @@ _ROTATE_IN: Final = """
 INSERT INTO runner_keys (public_key, added_by, runner_id) VALUES ($1, $2, $3)
 ON CONFLICT (public_key) DO UPDATE SET runner_id = $3
 WHERE runner_keys.runner_id IS NULL AND runner_keys.removed_at IS NULL AND runner_keys.good_until IS NULL
-RETURNING public_key
-"""
-_STATIC_IN: Final = """
-INSERT INTO runner_keys (public_key, added_by, source) VALUES ($1, $2, 'static')
-ON CONFLICT (public_key) DO UPDATE SET source = 'static',
-    removed_at = NULL, removed_by = NULL, removed_reason = NULL
-WHERE runner_keys.removed_by = $2 AND runner_keys.compromised_since IS NULL
-RETURNING public_key
-"""
-_STATIC_OUT: Final = """
-UPDATE runner_keys SET removed_at = clock_timestamp(), removed_by = $2,
-    removed_reason = 'it left the static list'
-WHERE source = 'static' AND removed_at IS NULL AND public_key <> ALL($1::text[])
 RETURNING public_key
 """
 
@@ -125,19 +109,6 @@ async def rotate_key(
         told = {"new": new.fingerprint, "runner": runner_id, "overlap_seconds": int(overlap_seconds)}
         await record(connection, principal.principal_id, "key.rotated", old.fingerprint, told)
         return RotatedKey(old=await key_in(connection, old), new=await key_in(connection, new))
-
-
-async def keep_static_keys(database: Database, keys: Iterable[PublicKey]) -> None:
-    """Make the listed keys of source ``static`` exactly ``keys``. What an admin removed stays removed."""
-    listed = sorted({key.base64 for key in keys})
-    async with database.transaction() as connection:
-        await lock(connection, "static-runner-keys")
-        for key in listed:
-            if await connection.fetchval(_STATIC_IN, key, STATIC) is not None:
-                await record(connection, CONTROL_PLANE, "key.added", fingerprint(key), {"source": "static"})
-        for row in await connection.fetch(_STATIC_OUT, listed, STATIC):
-            told = {"source": "static"}
-            await record(connection, CONTROL_PLANE, "key.removed", fingerprint(row["public_key"]), told)
 
 
 async def named_key(plane: ControlPlane, principal: Principal, name: str) -> PublicKey:

@@ -11,7 +11,7 @@ from typing import Final
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import RunnerStanding, StandingView
-from edgeproof.server.audit import record
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
 from edgeproof.server.notifier import notify
@@ -38,11 +38,13 @@ UPDATE runners SET strikes = strikes + 1,
 FROM (SELECT strikes + 1 >= $2::integer AND $2 > 0 AND standing <> 'quarantined' AS quarantine
       FROM runners WHERE runner_id = $1 FOR UPDATE) now
 WHERE runner_id = $1
+RETURNING quarantine
 """
 _UNFIT: Final = """
 UPDATE runners SET standing = 'quarantined', standing_reason = $2, standing_by = $3,
     standing_since = clock_timestamp()
 WHERE runner_id = $1 AND standing <> 'quarantined'
+RETURNING runner_id
 """
 
 
@@ -77,10 +79,14 @@ async def count_strike(plane: ControlPlane, connection: Connection, runner_id: s
     limit = plane.settings.quarantine_after
     reason = (
         f"{limit} runs in a row ended by an infrastructure error, the last by {error.code}: {error.message}"
-    )
-    await connection.execute(_STRIKE, runner_id, limit, reason[:1000], ITSELF)
+    )[:1000]
+    if await connection.fetchval(_STRIKE, runner_id, limit, reason, ITSELF):
+        await record(connection, CONTROL_PLANE, "runner.quarantined", runner_id, {"reason": reason})
 
 
 async def quarantine_unfit(plane: ControlPlane, runner_id: str, unfit: str) -> None:
     """The runner's own health check failed: ``unfit`` says how."""
-    await plane.database.pool.execute(_UNFIT, runner_id, f"the runner says that it is unfit: {unfit}", ITSELF)
+    reason = f"the runner says that it is unfit: {unfit}"
+    async with plane.database.transaction() as connection:
+        if await connection.fetchval(_UNFIT, runner_id, reason, ITSELF) is not None:
+            await record(connection, runner_id, "runner.quarantined", runner_id, {"reason": reason})

@@ -12,7 +12,7 @@ from typing import Any, Final
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.jobs import Withdrawal
 from edgeproof.lab.withdrawn import words
-from edgeproof.server.audit import CONTROL_PLANE, record
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.database import Connection
 
 WITHDRAWAL: Final = """(

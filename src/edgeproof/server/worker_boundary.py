@@ -18,7 +18,7 @@ from edgeproof.lab.worker_bundle import Sender
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.lab.worker_response import Completed, Failed, applied, read_response
 from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
-from edgeproof.server.audit import record
+from edgeproof.server.audit_log import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection
 from edgeproof.server.events import append_event, demand_visible

@@ -6,13 +6,18 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
+from edgeproof.contract.canonical import digest_of
 from edgeproof.contract.errors import Refused
 from edgeproof.lab.audit import AuditCheck, Head
-from edgeproof.server.audit import CONTROL_PLANE, list_entries, record, sealed_pages
+from edgeproof.lab.policies import default_policy
+from edgeproof.server.audit import list_entries, sealed_pages
+from edgeproof.server.audit_log import CONTROL_PLANE, record
 from edgeproof.server.audit_seal import run_sealer, seal
 from edgeproof.server.control_plane import ControlPlane, Principal
+from edgeproof.server.operator_policies import keep_policy
 from edgeproof.server.revoke import remove_key
 from edgeproof.server.runner_keys import allow_key
 
@@ -50,6 +55,13 @@ async def check(plane: ControlPlane, admin: Principal, expect: Head | None = Non
 async def forge(plane: ControlPlane, statement: str) -> None:
     """What only the database's superuser can: past the triggers."""
     await plane.database.pool.execute(UNGUARDED.format(statement))
+
+
+@pytest.fixture
+async def admin(control_plane: ControlPlane, admin: Principal) -> Principal:
+    """With an empty log: what opening the control plane told is not what these tests count."""
+    await forge(control_plane, "DELETE FROM audit_log")
+    return admin
 
 
 async def test_what_is_told_is_sealed_and_holds(control_plane: ControlPlane, admin: Principal) -> None:
@@ -219,6 +231,33 @@ async def test_who_did_what_to_keys(control_plane: ControlPlane, admin: Principa
         (by, "key.removed", key),
     ]
     assert CONTROL_PLANE not in {one.actor for one in entries}
+
+
+async def test_who_added_a_policy_is_told_once(control_plane: ControlPlane, admin: Principal) -> None:
+    own = msgspec.structs.replace(default_policy(), name="strict", version=7)
+    digest = (await keep_policy(control_plane, admin, own)).info.digest
+    await keep_policy(control_plane, admin, own)
+    with pytest.raises(Refused):
+        await keep_policy(control_plane, admin, msgspec.structs.replace(own, rules=own.rules[:1]))
+    (told,) = (await list_entries(control_plane, admin)).entries
+    assert (told.actor, told.act, told.subject) == (admin.principal_id, "policy.added", digest)
+    assert told.data == {"name": "strict", "version": 7}
+
+
+async def test_what_a_control_plane_begins_with_is_told_too(
+    control_plane: ControlPlane, another_replica: ControlPlane, user: Principal
+) -> None:
+    entries = (await list_entries(another_replica, Principal("reader", "admin"))).entries
+    policy = default_policy()
+    assert [(one.actor, one.act, one.subject, one.data) for one in reversed(entries)] == [
+        (
+            CONTROL_PLANE,
+            "policy.added",
+            digest_of(policy),
+            {"name": policy.name, "version": policy.version},
+        ),
+        (CONTROL_PLANE, "principal.created", user.principal_id, {"kind": "user", "name": "engineer"}),
+    ]
 
 
 async def test_the_list_is_paged_and_filtered(control_plane: ControlPlane, admin: Principal) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from edgeproof.server.heartbeat import heartbeat
 from edgeproof.server.jobs import list_jobs
 from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.revoke import end_unlisted_leases, remove_key
-from edgeproof.server.runner_keys import allow_key, keep_static_keys, list_keys, rotate_key
+from edgeproof.server.runner_keys import allow_key, list_keys, rotate_key
 
 from .conftest import Worker, Yard, lease_of
 
@@ -259,42 +259,3 @@ async def test_rotations_that_make_no_sense(yard: Yard, admin: Principal, which:
         new, code = (yard.two.key.public if "another" in which else old), "conflict"
         await yard.plane.database.pool.execute("UPDATE runner_keys SET runner_id = 'r-' || added_at::text")
     assert await refusal(rotate_key(yard.plane, admin, old, new, 60)) == code
-
-
-async def test_the_static_list_is_exactly_what_the_configuration_says(yard: Yard, admin: Principal) -> None:
-    one, two = SigningKey.generate().public, SigningKey.generate().public
-
-    async def states() -> dict[str, tuple[str, str]]:
-        listed = (await list_keys(yard.plane, admin)).keys
-        return {key.public_key: (key.source, key.state) for key in listed if key.source == "static"}
-
-    await keep_static_keys(yard.plane.database, [one, two])
-    assert await states() == {one.base64: ("static", "good"), two.base64: ("static", "good")}
-    await keep_static_keys(yard.plane.database, [one])
-    assert (await states())[two.base64] == ("static", "removed")
-    await keep_static_keys(yard.plane.database, [one, two])
-    assert (await states())[two.base64] == ("static", "good")
-    # What an admin removed stays removed, whatever the file says.
-    await remove_key(yard.plane, admin, one, "stolen")
-    await keep_static_keys(yard.plane.database, [one, two])
-    assert (await states())[one.base64] == ("static", "removed")
-    # And what an admin or a token listed is not the file's to take away.
-    await keep_static_keys(yard.plane.database, [])
-    keys = {key.public_key: key.state for key in (await list_keys(yard.plane, admin)).keys}
-    assert keys[yard.one.key.public.base64] == "good"
-
-
-@pytest.mark.parametrize("since", [None, datetime(2026, 1, 1, tzinfo=UTC)])
-async def test_what_an_admin_removes_stays_removed_though_the_file_had_dropped_it(
-    yard: Yard, admin: Principal, since: datetime | None
-) -> None:
-    key = SigningKey.generate().public
-    await keep_static_keys(yard.plane.database, [key])
-    await keep_static_keys(yard.plane.database, [])
-    removed = (await remove_key(yard.plane, admin, key, "stolen", since)).key
-    assert (removed.removed_by, removed.reason) == (admin.principal_id, "stolen")
-    # A replica that starts with an older file.
-    await keep_static_keys(yard.plane.database, [key])
-    (shown,) = [one for one in (await list_keys(yard.plane, admin)).keys if one.public_key == key.base64]
-    assert shown == removed
-    assert shown.state == ("removed" if since is None else "compromised")

@@ -11,6 +11,7 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest, RunnerStanding
 from edgeproof.domain.runs import Lease
+from edgeproof.server.audit import list_entries
 from edgeproof.server.claim import Claim, claim_runs
 from edgeproof.server.control_plane import Principal, Settings
 from edgeproof.server.finish import fail
@@ -45,6 +46,12 @@ async def standing_of(yard: Any, operator: Principal, worker: Any) -> tuple[str,
     views = {view.runner_id: view for view in await list_runners(yard.plane, operator)}
     view = views[worker.principal.runner_id]
     return view.standing, view.standing_reason
+
+
+async def acts_on(yard: Any, operator: Principal, worker: Any) -> list[tuple[str, str, str]]:
+    """Who changed the runner's standing how, and why; newest first."""
+    page = await list_entries(yard.plane, operator, subject=worker.principal.runner_id)
+    return [(one.actor, one.act, one.data["reason"]) for one in page.entries]
 
 
 async def test_a_draining_runner_finishes_what_it_holds_and_gets_nothing_new(
@@ -96,6 +103,7 @@ async def test_infrastructure_errors_in_a_row_quarantine_a_runner_visibly(
     assert standing == "quarantined"
     assert "2 runs in a row" in reason
     assert "stage_crashed" in reason
+    assert await acts_on(yard, operator, yard.one) == [("control-plane", "runner.quarantined", reason)]
     assert (await asked(yard.one)).standing == "quarantined"
     assert await yard.two.claim() is not None
     released = await set_standing(yard.plane, operator, yard.one.principal.runner_id, "active", "")
@@ -135,8 +143,13 @@ async def test_a_runner_that_says_it_is_unfit_is_quarantined_until_released(
     unfit = await asked(yard.one, unfit="no space is left")
     assert (unfit.runs, unfit.standing) == ((), "quarantined")
     assert "no space is left" in unfit.reason
-    assert (await asked(yard.one)).standing == "quarantined"
-    await set_standing(yard.plane, operator, yard.one.principal.runner_id, "active", "")
+    assert (await asked(yard.one, unfit="still none")).standing == "quarantined"
+    runner_id = yard.one.principal.runner_id
+    await set_standing(yard.plane, operator, runner_id, "active", "a new disk")
+    assert await acts_on(yard, operator, yard.one) == [
+        (operator.principal_id, "runner.active", "a new disk"),
+        (runner_id, "runner.quarantined", unfit.reason),
+    ]
     assert (await asked(yard.one)).runs
 
 
