@@ -237,8 +237,8 @@ async def test_who_added_a_policy_is_told_once(control_plane: ControlPlane, admi
     own = msgspec.structs.replace(default_policy(), name="strict", version=7)
     digest = (await keep_policy(control_plane, admin, own)).info.digest
     await keep_policy(control_plane, admin, own)
-    with pytest.raises(Refused):
-        await keep_policy(control_plane, admin, msgspec.structs.replace(own, rules=own.rules[:1]))
+    with pytest.raises(Refused, match="conflict"):
+        await keep_policy(control_plane, admin, msgspec.structs.replace(own, min_isolation="rlimit"))
     (told,) = (await list_entries(control_plane, admin)).entries
     assert (told.actor, told.act, told.subject) == (admin.principal_id, "policy.added", digest)
     assert told.data == {"name": "strict", "version": 7}

@@ -1,12 +1,16 @@
-"""The lease's invariants under any order of claims, beats, results, failures, expiry, reaping, cancelling,
-of batches of these, and of draining, quarantine and release.
+"""The lease's invariants under any order of claims, beats, uploads, results, failures, expiry, reaping,
+cancelling, of batches of these, of draining, quarantine and release, and of keys that are removed, found
+compromised, and listed again.
 
-Against the real database. The model is a few dictionaries: who holds what, and what has ended how.
+Against the real database. The model is a few dictionaries: who holds what, what has ended how, whose key is
+good, and which decisions rest on whom.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import time
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
@@ -35,17 +39,34 @@ from edgeproof.contract.runners import (
 )
 from edgeproof.domain.runs import Lease
 from edgeproof.server.advance import sweep
+from edgeproof.server.artifacts import put_artifact
 from edgeproof.server.cancel import cancel
 from edgeproof.server.claim import claim_runs
 from edgeproof.server.finish import fail
 from edgeproof.server.heartbeat import heartbeat, heartbeats
 from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.reap import Patience, reap
+from edgeproof.server.revoke import end_unlisted_leases, remove_key
+from edgeproof.server.runner_keys import allow_key
+from edgeproof.server.runner_token import RunnerToken, seal_token
 from edgeproof.server.runners import list_runners
 from edgeproof.server.standing import set_standing
 from edgeproof.server.submit_batch import submit_batch
 
+from .conftest import chunks_of, enlist
+
 ENDED = {"completed", "failed", "cancelled"}
+ATTEMPTS_LEFT = """
+SELECT q.run_id FROM run_queue q JOIN runs USING (run_id) JOIN jobs j USING (job_id)
+WHERE q.run_id = ANY($1::text[]) AND q.attempt < q.max_attempts
+    AND j.cancel_requested_at IS NULL AND j.status IN ('queued', 'running')
+"""
+WAITING = "SELECT run_id FROM run_queue WHERE run_id = ANY($1::text[]) AND state = 'PENDING'"
+DECIDED_RUNS = "SELECT run_id, job_id FROM runs JOIN jobs USING (job_id) WHERE status = 'completed'"
+CLASSES = """
+SELECT (SELECT count(*) FROM requirement_classes) AS all_of_them,
+    (SELECT count(*) FROM runner_classes WHERE runner_id = $1) AS its_own
+"""
 
 
 def lease_of(claimed: Any) -> Lease:
@@ -53,7 +74,10 @@ def lease_of(claimed: Any) -> Lease:
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """``held`` maps a run to its live claim; ``outcomes`` and ``ended`` are what may never change again."""
+    """``held`` maps a run to its live claim; ``outcomes`` and ``ended`` are what may never change again.
+
+    ``made_by`` maps a run to the runner whose result it has; what rests on ``compromised`` ones is withdrawn.
+    """
 
     open_yard: Any
 
@@ -72,6 +96,10 @@ class LeaseMachine(RuleBasedStateMachine):
         self.jobs: list[str] = []
         self.spent: set[str] = set()
         self.standing: dict[bool, str] = {False: "active", True: "active"}
+        self.workers: dict[bool, Any] = {False: self.yard.one, True: self.yard.two}
+        self.good: dict[bool, bool] = {False: True, True: True}
+        self.made_by: dict[str, str] = {}
+        self.compromised: set[str] = set()
         self.admin = self.runner.run(self.make_admin())
 
     async def make_admin(self) -> Any:
@@ -87,11 +115,12 @@ class LeaseMachine(RuleBasedStateMachine):
 
     async def drain(self) -> None:
         """No accepted job is ever lost: whatever happened, working on ends every one."""
-        for second in (False, True):
+        for second, worker in self.workers.items():
+            await allow_key(self.yard.plane, self.admin, worker.key.public)
             await self.stand(second, "active")
         for worker, claimed in list(self.held.values()):
             await worker.work(claimed)
-        await self.yard.one.work_off()
+        await self.workers[False].work_off()
         await sweep(self.yard.plane)
         rows = await self.yard.plane.database.pool.fetch("SELECT job_id, status FROM jobs")
         assert {row["job_id"] for row in rows} == set(self.jobs)
@@ -105,13 +134,13 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(target=claims, second=st.booleans())
     def claim(self, second: bool) -> Any:
-        worker = self.yard.two if second else self.yard.one
+        worker = self.workers[second]
         claimed = self.runner.run(worker.claim())
         return None if claimed is None else self.took(second, worker, claimed)
 
     @rule(target=claims, second=st.booleans(), count=st.integers(2, 64))
     def claim_batch(self, second: bool, count: int) -> Any:
-        worker = self.yard.two if second else self.yard.one
+        worker = self.workers[second]
         request = ClaimRequest(max_runs=count)
         runs = self.runner.run(claim_runs(self.yard.plane, worker.principal, request)).runs
         assert len(runs) <= count
@@ -120,6 +149,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def took(self, second: bool, worker: Any, claimed: Any) -> Any:
         assert self.standing[second] == "active", "a runner that is held back got work"
+        assert self.good[second], "a removed key got work"
         measuring = [one for who, one in self.held.values() if who is worker and one.stage == "runtime"]
         assert claimed.stage != "runtime" or not measuring, "two measurements at once"
         assert claimed.run_id not in self.held, "two live leases on one run"
@@ -128,6 +158,25 @@ class LeaseMachine(RuleBasedStateMachine):
         self.spent.add(claimed.lease_token)
         self.held[claimed.run_id] = (worker, claimed)
         return worker, claimed
+
+    @rule(claim=claims)
+    def upload(self, claim: Any) -> None:
+        if claim is None:
+            return
+        worker, claimed = claim
+        data = claimed.lease_token.encode()
+        call = put_artifact(
+            self.yard.plane,
+            worker.principal,
+            hashlib.sha256(data).hexdigest(),
+            chunks_of(data),
+            run_id=claimed.run_id,
+            lease=lease_of(claimed),
+        )
+        if self.is_live(claim):
+            self.runner.run(call)
+        else:
+            self.refused(call, {"stale_lease"})
 
     def is_live(self, claim: Any) -> bool:
         return self.held.get(claim[1].run_id, (None, None))[1] is claim[1]
@@ -147,7 +196,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(chosen=st.lists(claims, min_size=1, max_size=6), second=st.booleans())
     def beat_batch(self, chosen: list[Any], second: bool) -> None:
-        worker = self.yard.two if second else self.yard.one
+        worker = self.workers[second]
         real = [claim for claim in chosen if claim is not None]
         items = [HeartbeatItem(run_id=one.run_id, lease=lease_of(one).header()) for _, one in real]
         if not items:
@@ -160,7 +209,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(chosen=st.lists(claims, min_size=1, max_size=4), second=st.booleans())
     def submit_batch(self, chosen: list[Any], second: bool) -> None:
-        worker = self.yard.two if second else self.yard.one
+        worker = self.workers[second]
         real = {claim[1].lease_token: claim for claim in chosen if claim is not None}
         items, expected = [], []
         for claim in real.values():
@@ -179,15 +228,14 @@ class LeaseMachine(RuleBasedStateMachine):
         for ((_, claimed), envelope, live, again), answer in zip(expected, answers, strict=True):
             assert (answer.problem is None) == (live or again), answer
             if live:
-                self.submitted[claimed.run_id] = (claimed, envelope)
-                self.release(claimed.run_id)
+                self.completed(worker, claimed, envelope)
 
     @rule(second=st.booleans(), standing=st.sampled_from(["active", "draining", "quarantined"]))
     def decide_on(self, second: bool, standing: str) -> None:
         self.runner.run(self.stand(second, standing))
 
     async def stand(self, second: bool, standing: Any) -> None:
-        worker = self.yard.two if second else self.yard.one
+        worker = self.workers[second]
         view = await set_standing(self.yard.plane, self.admin, worker.principal.runner_id, standing, "")
         self.standing[second] = standing
         assert view.held == sum(who is worker for who, _ in self.held.values())
@@ -195,7 +243,7 @@ class LeaseMachine(RuleBasedStateMachine):
     async def learn_standing(self) -> None:
         """The control plane quarantines by itself too; it never releases."""
         views = {one.runner_id: one.standing for one in await list_runners(self.yard.plane, self.admin)}
-        for second, worker in ((False, self.yard.one), (True, self.yard.two)):
+        for second, worker in self.workers.items():
             now = views[worker.principal.runner_id]
             assert now == self.standing[second] or now == "quarantined"
             self.standing[second] = now
@@ -210,12 +258,68 @@ class LeaseMachine(RuleBasedStateMachine):
         if self.is_live(claim):
             self.runner.run(worker.upload(claimed, made))
             assert self.runner.run(worker.submit(claimed, made.envelope)).state == "COMPLETE"
-            self.submitted[run_id] = (claimed, made.envelope)
-            self.release(run_id)
+            self.completed(worker, claimed, made.envelope)
         elif self.submitted.get(run_id) == (claimed, made.envelope):
             assert self.runner.run(worker.submit(claimed, made.envelope)).state == "COMPLETE"
         else:
             self.refused(worker.submit(claimed, made.envelope), {"stale_lease", "different_outcome"})
+
+    def completed(self, worker: Any, claimed: Any, envelope: bytes) -> None:
+        self.submitted[claimed.run_id] = (claimed, envelope)
+        self.made_by[claimed.run_id] = worker.principal.runner_id
+        self.release(claimed.run_id)
+
+    @rule(second=st.booleans())
+    def remove(self, second: bool) -> None:
+        """Removing what was removed before changes nothing."""
+        self.runner.run(self.take_off(second, None))
+        self.good[second] = False
+
+    @rule(second=st.booleans())
+    def find_compromised(self, second: bool) -> None:
+        """What it signed is worth nothing from then on, and its runner comes back with another key."""
+        self.runner.run(self.take_off(second, timedelta(days=1)))
+        worker = self.workers[second]
+        self.compromised.add(worker.principal.runner_id)
+        self.refused(allow_key(self.yard.plane, self.admin, worker.key.public), {"conflict"})
+        assert not self.runner.run(self.lets_in(worker))
+        self.workers[second] = self.runner.run(enlist(self.yard.plane))
+        self.good[second], self.standing[second] = True, "active"
+
+    async def take_off(self, second: bool, ago: timedelta | None) -> None:
+        """The key's leases end at once, and no other's; their runs wait again, or have ended for good."""
+        worker, plane = self.workers[second], self.yard.plane
+        mine = {run_id for run_id, (who, _) in self.held.items() if who is worker}
+        assert self.good[second] or not mine
+        left = {row["run_id"] for row in await plane.database.pool.fetch(ATTEMPTS_LEFT, list(mine))}
+        since = None if ago is None else await plane.database.now() - ago
+        removed = await remove_key(plane, self.admin, worker.key.public, "taken off", since)
+        assert removed.leases_ended == len(mine)
+        assert await end_unlisted_leases(plane) == 0
+        waiting = {row["run_id"] for row in await plane.database.pool.fetch(WAITING, list(mine))}
+        assert waiting == left
+        for run_id in mine:
+            self.release(run_id)
+
+    @rule(second=st.booleans())
+    def list_again(self, second: bool) -> None:
+        view = self.runner.run(allow_key(self.yard.plane, self.admin, self.workers[second].key.public))
+        assert view.state == "good"
+        self.good[second] = True
+
+    async def lets_in(self, worker: Any) -> bool:
+        """Whether the token that the runner was given opens anything."""
+        plane, principal = self.yard.plane, worker.principal
+        token = RunnerToken(
+            runner_id=principal.runner_id, public_key=principal.public_key, expires_at=int(time.time()) + 900
+        )
+        try:
+            found = await authenticate(plane, seal_token(plane.keys.token_hmac, token))
+        except Refused as error:
+            assert error.code == "key_not_allowed"
+            return False
+        assert found == principal
+        return True
 
     @rule(claim=claims, retryable=st.booleans())
     def give_up(self, claim: Any, retryable: bool) -> None:
@@ -290,6 +394,19 @@ class LeaseMachine(RuleBasedStateMachine):
                 assert self.ended.setdefault(row["job_id"], row["status"]) == row["status"]
             else:
                 assert row["job_id"] not in self.ended
+        await self.check_keys()
+
+    async def check_keys(self) -> None:
+        """Only a good key opens anything and fits anything; what rests on a compromised one is withdrawn."""
+        pool = self.yard.plane.database.pool
+        for second, worker in self.workers.items():
+            assert await self.lets_in(worker) == self.good[second]
+            (classes,) = await pool.fetch(CLASSES, worker.principal.runner_id)
+            assert classes["its_own"] == (classes["all_of_them"] if self.good[second] else 0)
+        decided = await pool.fetch(DECIDED_RUNS)
+        doubtful = {row["job_id"] for row in decided if self.made_by.get(row["run_id"]) in self.compromised}
+        withdrawn = {row["job_id"] for row in await pool.fetch("SELECT job_id FROM job_withdrawals")}
+        assert withdrawn == doubtful
 
 
 def test_the_lease_invariants_hold_in_every_order(open_yard: Any) -> None:
