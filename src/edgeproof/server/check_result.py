@@ -75,10 +75,15 @@ def check_outputs(result: Result, sizes: Mapping[str, int]) -> None:
             raise Refused("result_invalid", f"{sizes[digest]} bytes of {role}; {MAX_RAW_BYTES} are taken")
 
 
+def holds_nul(document: bytes) -> bool:
+    """Whether JSON text spells a NUL in a string: jsonb cannot hold what is told of it."""
+    return rb"\u0000" in document and _NUL.search(document) is not None
+
+
 def _check(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes) -> Result:
     result = _verified(envelope, spec_digest, spec, policy)
     # As for any other body (``http.json_bodies``): jsonb cannot hold it, so the job could never be decided.
-    if _NUL.search(base64.b64decode(msgspec.json.decode(envelope, type=Envelope).payload)):
+    if holds_nul(base64.b64decode(msgspec.json.decode(envelope, type=Envelope).payload)):
         raise Refused("result_invalid", "a NUL character is not taken in text")
     return result
 

@@ -31,6 +31,7 @@ from edgeproof.lab.judge import judge
 from edgeproof.lab.worker_request import options_of
 from edgeproof.server.artifacts import keep_bytes, refer_to_artifact
 from edgeproof.server.audit_log import CONTROL_PLANE, record
+from edgeproof.server.check_result import RAW_ROLES, holds_nul
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.documents import load_document
@@ -43,6 +44,7 @@ from edgeproof.server.withdraw import withdraw_decision
 
 _logger = logging.getLogger(__name__)
 STAGE: Final = "lab_validation"
+_MESSAGE_CHARACTERS: Final = 4000
 
 _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('decide:' || $1, 0))"
 _JOB: Final = "SELECT policy_digest, input_summary FROM jobs WHERE job_id = $1"
@@ -105,7 +107,7 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
         documents |= receipts
         with_guard = options_of(job["input_summary"]["options"]).with_guard
     except Refused as error:
-        return JobError(code=error.code, message=error.detail, stage=STAGE)
+        return _unfounded(error)
     for reference in evidence:
         if reference.digest not in documents:
             documents[reference.digest] = await load_document(plane, reference.digest, connection)
@@ -114,11 +116,17 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
     except Unavailable:
         raise
     except Refused as error:
-        return JobError(code=error.code, message=error.detail, stage=STAGE)
+        return _unfounded(error)
     except Exception:
         # Judging is a pure function: what failed now would fail for ever.
         _logger.exception("job %s could not be judged", job_id)
         return JobError(code="internal_error", message="the evidence could not be judged", stage=STAGE)
+
+
+def _unfounded(error: Refused) -> JobError:
+    """The detail may quote what the evidence says, of any length and with what the database cannot hold."""
+    detail = error.detail.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_MESSAGE_CHARACTERS]
+    return JobError(code=error.code, message=detail, stage=STAGE)
 
 
 def receipts_of(job_id: str, results: Sequence[Row], documents: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -189,6 +197,10 @@ def _judge(
     with_guard: bool,
     receipts: Mapping[str, bytes],
 ) -> Made:
+    for reference in evidence:
+        # As in signed results, which are read when they come (``check_result``).
+        if reference.kind in RAW_ROLES and holds_nul(documents[reference.digest]):
+            raise Refused("result_invalid", f"raw {reference.kind}: a NUL character is not taken in text")
     dossier = assemble(documents, evidence, key.public)
     statement = judge(dossier, with_guard=with_guard)
     envelope = key.seal(canonical(statement))

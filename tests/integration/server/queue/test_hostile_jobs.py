@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 
+from edgeproof.contract.canonical import canonical
+from edgeproof.contract.envelope import peek_payload
 from edgeproof.contract.errors import Refused
 from edgeproof.server.advance import sweep
 from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import put_artifact
 from edgeproof.server.check_result import MAX_RAW_BYTES
 from edgeproof.server.control_plane import JUDGES, ControlPlane, Principal
+from edgeproof.testing.answers import Answer
 
 BEYOND_JSON = 2**53
 """One more than the largest integer that a canonical document can hold."""
@@ -126,3 +130,44 @@ async def test_a_result_that_this_release_cannot_read_fails_its_job(yard: Any) -
     await sweep(yard.plane)
     failed = await yard.job(job.job_id)
     assert (failed.status, failed.error.code) == ("failed", "envelope_invalid")
+
+
+def with_raw(worker: Any, claimed: Any, role: str, data: bytes) -> Answer:
+    """A measurement that names other raw data, as its runner would sign it."""
+    made = worker.answer(claimed)
+    _, payload = peek_payload(made.envelope)
+    statement = json.loads(payload)
+    statement["predicate"][f"raw_{role}"] = hashlib.sha256(data).hexdigest()
+    return Answer(worker.key.seal(canonical(statement)), (*made.uploads, data))
+
+
+RIDDLES = {
+    "a NUL in a key": (rb'{"a\u0000":1}', "result_invalid"),
+    "a NUL in a value": (rb'{"schema_version":"\u0000"}', "result_invalid"),
+    "a NUL behind backslashes": (rb'{"schema_version":"\\\\\u0000"}', "result_invalid"),
+    "a backslash and no NUL": (rb'{"schema_version":"\\u0000"}', "not_canonical"),
+    "a NUL as it is": (b'{"a\0":1}', "not_canonical"),
+    "a long key": (b'{"' + b"x" * 100_000 + b'":1}', "not_canonical"),
+    "deep": (b"[" * 100_000, "not_canonical"),
+    "not text": (b"\xff\xfe", "not_canonical"),
+    "nothing": (b"", "not_canonical"),
+}
+
+
+@pytest.mark.parametrize("role", ["samples", "quality"])
+@pytest.mark.parametrize("riddle", RIDDLES)
+async def test_raw_data_that_nobody_can_read_fails_its_job_and_is_no_ones_riddle(
+    yard: Any, role: str, riddle: str
+) -> None:
+    data, refusal = RIDDLES[riddle]
+    job = await yard.analyze()
+    for _ in range(2):
+        await yard.one.work(await yard.one.take())
+    claimed = await yard.one.take()
+    made = with_raw(yard.one, claimed, role, data)
+    await yard.one.upload(claimed, made)
+    assert (await yard.one.submit(claimed, made.envelope)).state == "COMPLETE"
+    failed = await yard.job(job.job_id)
+    assert (failed.status, failed.error.code, failed.error.stage) == ("failed", refusal, "lab_validation")
+    assert len(failed.error.message) <= 4000
+    assert await sweep(yard.plane) == 0
