@@ -72,6 +72,17 @@ def test_a_stolen_key_takes_its_decisions_with_it(data_dir: Path, models: TinyMo
         assert told("audit", "verify", "--head", log["head"])["holds"]
         assert told("audit", "verify", "--head", f"1:{'0' * 64}", code=1)["faults"]
 
+    # Started without a list it says nothing about the keys of one; with an empty one it lists none.
+    def state_of_listed() -> str:
+        keys_now = told("fleet", "keys", "list")["keys"]
+        return str(next(key["state"] for key in keys_now if key["public_key"] == listed.base64))
+
+    with up(data_dir, "--no-runner"):
+        assert state_of_listed() == "good"
+    keys.write_text("")
+    with up(data_dir, "--no-runner", "--runner-keys", str(keys)):
+        assert state_of_listed() == "removed"
+
 
 def test_a_list_of_keys_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     keys = tmp_path / "runner-keys"

@@ -44,6 +44,10 @@ WHERE runner_keys.compromised_since IS NULL
     AND (runner_keys.removed_at IS NOT NULL OR runner_keys.good_until IS NOT NULL)
 RETURNING runner_id
 """
+# In one order, as all that hold several keys.
+_HOLD: Final = """
+SELECT FROM runner_keys WHERE public_key = ANY($1::text[]) ORDER BY public_key FOR UPDATE
+"""
 _ROTATE_OUT: Final = """
 UPDATE runner_keys SET runner_id = $2,
     good_until = least(good_until, clock_timestamp() + make_interval(secs => $3))
@@ -99,6 +103,7 @@ async def rotate_key(
     async with plane.database.transaction() as connection:
         for key in sorted({old.base64, new.base64}):
             await lock(connection, f"runner-key:{key}")
+        await connection.execute(_HOLD, [old.base64, new.base64])
         before = await find_key_in(connection, old)
         if before is None or before.state != "good":
             raise Refused("key_not_allowed", f"{old.fingerprint} is not a good key")
