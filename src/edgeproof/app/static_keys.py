@@ -1,8 +1,7 @@
 """The static allowlist: a file of runner keys that the operator keeps with the configuration.
 
 One key a line, base64 as a runner prints it, then anything as a comment; empty lines and lines that begin
-with ``#`` say nothing. It is read whenever the control plane starts. An empty file lists no key; no file is no
-list.
+with ``#`` say nothing. It is read whenever the control plane starts. An empty file is a list of no keys.
 """
 
 from __future__ import annotations

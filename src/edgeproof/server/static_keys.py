@@ -1,7 +1,7 @@
 """The static part of the allowlist: the keys that a replica's configuration lists.
 
-A replica that has a list makes the static keys exactly that list, so every replica with one is given the same.
-A replica without one says nothing about them.
+A replica that has a list makes the static keys exactly that list, so all that have one are given the same. A
+replica without one says nothing about them.
 """
 
 from __future__ import annotations

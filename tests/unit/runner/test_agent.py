@@ -30,7 +30,7 @@ def agent(server: SimulatedServer, home: RunnerHome) -> Agent:
 async def test_no_result_is_lost_for_waiting_with_more_than_a_claim_may_name(
     server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig
 ) -> None:
-    """While results cannot be delivered, claims go on being answered; the server ends what they do not name."""
+    """Claims are answered while results are not taken; the server ends the leases that they do not name."""
     most = MAX_HOLDING + 1
     runs = [server.add(config) for _ in range(most + 5)]
     # Each result is tried once when it is made, and once before every claim from then on; and then three
