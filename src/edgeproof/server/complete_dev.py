@@ -13,6 +13,7 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.lab.dev_bundle import dev_bundle
 from edgeproof.server import queue_sql
+from edgeproof.server.audit_log import record
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.events import demand_visible
 from edgeproof.server.job_endings import end_job
@@ -62,4 +63,5 @@ async def complete_dev(
             await leave_queue(connection, run, "CANCELLED")
         running = {"job_id": job_id, "status": "running"}
         await end_job(connection, running, "completed", result=bundle)
+        await record(connection, principal.principal_id, "job.completed_by_hand", job_id)
     return await get_job(plane, principal, job_id)

@@ -11,9 +11,10 @@ from edgeproof.cli import exits
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import HeartbeatRequest
 from edgeproof.lab.dev_bundle import OBJECTS
+from edgeproof.server.audit import list_entries
 from edgeproof.server.cancel import cancel
 from edgeproof.server.complete_dev import complete_dev
-from edgeproof.server.control_plane import ControlPlane, Settings
+from edgeproof.server.control_plane import ControlPlane, Principal, Settings
 from edgeproof.server.events import job_events
 from edgeproof.server.evidence import list_evidence
 from edgeproof.server.heartbeat import heartbeat
@@ -42,6 +43,14 @@ async def statuses(yard: Any, job_id: str) -> list[str]:
     events = [event async for event in job_events(yard.plane, yard.user, job_id)]
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     return [event.data["status"] for event in events if event.type == "status"]
+
+
+async def test_who_completed_a_job_by_hand_is_audited(yard: Any, admin: Principal) -> None:
+    job_id = (await yard.analyze()).job_id
+    await complete_dev(yard.plane, yard.user, job_id, BUNDLE)
+    assert await code(complete_dev(yard.plane, yard.user, job_id, BUNDLE)) == "job_terminal"
+    (told,) = (await list_entries(yard.plane, admin, subject=job_id)).entries
+    assert (told.actor, told.act) == (yard.user.principal_id, "job.completed_by_hand")
 
 
 async def test_a_queued_job_goes_its_whole_road(yard: Any) -> None:
