@@ -83,9 +83,7 @@ async def test_replicas_that_start_at_once_end_with_one_list(
     lists: list[list[PublicKey]] = [keys, keys[:4], keys[4:], keys[::-1], []]
     replicas = (control_plane, another_replica)
     for _ in range(3):
-        await asyncio.gather(
-            *(keep_static_keys(one.database, some) for one in replicas for some in lists)
-        )
+        await asyncio.gather(*(keep_static_keys(one.database, some) for one in replicas for some in lists))
         good = {key for key, state in (await static(control_plane, admin)).items() if state == "good"}
         assert good in [{key.base64 for key in some} for some in lists]
     await asyncio.gather(*(keep_static_keys(one.database, keys) for one in replicas))

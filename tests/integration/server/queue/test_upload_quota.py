@@ -43,9 +43,7 @@ async def test_the_run_goes_on_elsewhere_and_the_runner_is_held_back(yard: Yard)
     assert refused.value.code == "quota_exceeded"
     # What the agent makes of it.
     failure = StageFailed("quota_exceeded", refused.value.detail, fault="infrastructure")
-    state = await yard.one.fail(
-        held, retryable=failure.retryable, code=failure.code, fault=failure.fault
-    )
+    state = await yard.one.fail(held, retryable=failure.retryable, code=failure.code, fault=failure.fault)
     assert state == "PENDING"
     claim = await claim_runs(yard.plane, yard.one.principal, ClaimRequest(unfit=str(failure)))
     assert (claim.runs, claim.standing) == ((), "quarantined")
