@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from edgeproof.contract.errors import StageFailed
 from edgeproof.contract.runners import EngineCapability
 from edgeproof.runtime.port import Backend
+from edgeproof.runtime.trial import names_that_ran
 
 GROUP: Final = "edgeproof.backends"
 
@@ -31,18 +32,25 @@ def backend(name: str) -> Backend:
 
 
 def detect() -> tuple[EngineCapability, ...]:
-    """What this machine can measure with, by name; a backend whose engine is missing is left out."""
-    found: list[EngineCapability] = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):
-        made: Backend = entry.load()()
-        versions = made.versions()
-        if versions:
-            found.append(
-                EngineCapability(
-                    name=made.name,
-                    version=versions.get(made.name, "unknown"),
-                    targets=made.targets,
-                    precisions=made.precisions,
-                )
-            )
-    return tuple(found)
+    """What this machine can measure with, by name, as tried. A backend whose engine is missing, or runs
+    nothing here, is left out."""
+    found = [_tried(entry) for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name)]
+    return tuple(one for one in found if one is not None)
+
+
+def _tried(entry: EntryPoint) -> EngineCapability | None:
+    made: Backend = entry.load()()
+    versions = made.versions()
+    if not versions:
+        return None
+    ran = names_that_ran(entry.value)
+    able = [trial for trial in made.trials if trial.name in ran]
+    if not able:
+        return None
+    return EngineCapability(
+        name=made.name,
+        version=versions.get(made.name, "unknown"),
+        targets=made.targets,
+        precisions=tuple(sorted({trial.precision for trial in able})),
+        quantizations=tuple(sorted(trial.name for trial in able if trial.name != trial.precision)),
+    )

@@ -29,7 +29,7 @@ class Channel:
 
     def __init__(self, arguments: list[str]) -> None:
         descriptor, parent, self._reference = int(arguments[0]), int(arguments[1]), arguments[2]
-        _die_with(parent)
+        die_with(parent)
         self._requests = os.fdopen(os.dup(descriptor), "rb")
         self._answers = os.fdopen(descriptor, "wb")
 
@@ -72,7 +72,7 @@ def _refusal(backend: Backend | None, error: BaseException) -> ModelRefused:
     return ModelRefused("stage_crashed", f"{type(error).__name__}: {error}")
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """A stopped process reads no closed pipe: the kernel must end it with its parent."""
     if sys.platform == "linux":
         import ctypes

@@ -14,12 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgeproof.runtime.port import Bound, ModelRefused, Session, Tensor
+from edgeproof.runtime.port import Bound, ModelRefused, Session, Tensor, Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROVIDER: Final = "CPUExecutionProvider"
+_TRIALS: Final = Path(__file__).parent / "trials"
 
 _DTYPES: Final = {
     "float": "float32",
@@ -95,7 +96,10 @@ class OnnxRuntimeCpu:
 
     name = "onnxruntime"
     targets: tuple[str, ...] = ("cpu",)
-    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    trials: tuple[Trial, ...] = tuple(
+        Trial(name, name.partition("_")[0], _TRIALS / f"{name}.onnx")
+        for name in ("fp32", "fp16", "int8_dynamic", "int8_static")
+    )
 
     def versions(self) -> dict[str, str]:
         try:

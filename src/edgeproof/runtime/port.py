@@ -2,7 +2,7 @@
 
 One file beside this one per backend, found through the entry point group ``edgeproof.backends``. The
 port is used only inside the measuring processes: neither the server nor the agent parses a model.
-Nothing heavy is imported here, NumPy included, because a runner lists backends without running them.
+Nothing heavy is imported here, NumPy included, because a runner lists backends without importing engines.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ class Tensor:
     name: str
     dtype: str
     shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A tiny model with fixed inputs that only an engine which executes ``precision`` runs. ``name`` is the
+    quantisation scheme where it is one, else the precision again."""
+
+    name: str
+    precision: str
+    model: Path
 
 
 class ModelRefused(Exception):
@@ -71,7 +81,9 @@ class Backend(Protocol):
     def targets(self) -> tuple[str, ...]: ...
 
     @property
-    def precisions(self) -> tuple[str, ...]: ...
+    def trials(self) -> tuple[Trial, ...]:
+        """What it may be able to execute, each to be tried on the machine."""
+        ...
 
     def versions(self) -> dict[str, str]:
         """Versions of what executes a model, found without importing it; empty when it is missing."""
