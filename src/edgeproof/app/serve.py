@@ -48,10 +48,15 @@ HEADER_MILLISECONDS: Final = 15_000
 connections (httpx: 5 s)."""
 _CLOSE_SECONDS: Final = 1.0
 """Both together are less than the time that ``up`` gives a child to stop."""
+_OF_SETTINGS: Final = (
+    "public_url", "lease_seconds", "stage_lease_seconds", "heartbeat_seconds", "upload_quota_bytes",
+    "artifact_ttl_seconds", "events_kept_seconds", "idempotency_kept_seconds", "metrics_open", "dev",
+)  # fmt: skip
 
 
 class ServeConfig(Wire, frozen=True, kw_only=True):
-    """Everything but the database's address, which is a secret and comes in the environment."""
+    """Everything but the database's address, which is a secret and comes in the environment. None leaves
+    ``Settings`` its default."""
 
     data_dir: str
     host: str
@@ -62,6 +67,11 @@ class ServeConfig(Wire, frozen=True, kw_only=True):
     tls_key: str | None = None
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
+    stage_lease_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    upload_quota_bytes: int | None = None
+    artifact_ttl_seconds: float | None = None
+    events_kept_seconds: float | None = None
+    idempotency_kept_seconds: float | None = None
     log_format: LogFormat = "text"
     metrics_open: bool = False
     dev: bool = False
@@ -76,16 +86,15 @@ class Ready(Wire, frozen=True, kw_only=True):
     fingerprint: str
 
 
+def settings_of(config: ServeConfig) -> Settings:
+    told = {name: value for name in _OF_SETTINGS if (value := getattr(config, name)) is not None}
+    return Settings(**told)
+
+
 async def serve(config: ServeConfig, dsn: str) -> None:
     data_dir = Path(config.data_dir)
     static_keys = read_static_keys(Path(config.runner_keys)) if config.runner_keys else None
-    settings = Settings(
-        public_url=config.public_url,
-        lease_seconds=config.lease_seconds,
-        heartbeat_seconds=config.heartbeat_seconds,
-        metrics_open=config.metrics_open,
-        dev=config.dev,
-    )
+    settings = settings_of(config)
     artifacts = artifact_place(data_dir)
     # Asked for once, so that a wrong name or credential is told now and not to the first upload.
     await anext(artifacts.kept(), None)

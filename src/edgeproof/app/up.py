@@ -74,7 +74,7 @@ async def up(options: UpOptions, stop: asyncio.Event, announce: Announce) -> Non
     data_dir = options.data_dir.resolve()
     with sole_use(data_dir):
         artifact_place(data_dir)  # before anything is started: is it a place at all?
-        config = _serve_config(options, data_dir, free_port(options.host, options.port))
+        config = serve_config(options, data_dir, free_port(options.host, options.port))
         async with _beside(_system(options, config, announce)) as system, _beside(stop.wait()) as stopping:
             await asyncio.wait({system, stopping}, return_when=asyncio.FIRST_COMPLETED)
 
@@ -246,7 +246,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
+def serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
     scheme = "https" if options.tls_cert else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     return ServeConfig(
@@ -259,6 +259,11 @@ def _serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         tls_key=str(options.tls_key.resolve()) if options.tls_key else None,
         lease_seconds=options.lease_seconds,
         heartbeat_seconds=options.heartbeat_seconds,
+        stage_lease_seconds=dict(options.stage_lease_seconds),
+        upload_quota_bytes=options.upload_quota_bytes,
+        artifact_ttl_seconds=options.artifact_ttl_seconds,
+        events_kept_seconds=options.events_kept_seconds,
+        idempotency_kept_seconds=options.idempotency_kept_seconds,
         log_format=options.log_format,
         metrics_open=options.metrics_open,
         dev=options.dev,

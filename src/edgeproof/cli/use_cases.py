@@ -18,6 +18,8 @@ LogFormat = Literal["text", "json"]
 class UpOptions:
     """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1. ``runner_keys``
     is a file of runner keys, the static allowlist; without it, that list stays as it was.
+    ``stage_lease_seconds`` are stages whose leases last otherwise. Bytes, and times in seconds; None leaves the
+    control plane its own default.
 
     With ``parent_pid`` it ends when that process does.
     """
@@ -32,6 +34,11 @@ class UpOptions:
     runners: int = 1
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
+    stage_lease_seconds: tuple[tuple[str, float], ...] = ()
+    upload_quota_bytes: int | None = None
+    artifact_ttl_seconds: float | None = None
+    events_kept_seconds: float | None = None
+    idempotency_kept_seconds: float | None = None
     runner_keys: Path | None = None
     log_format: LogFormat = "text"
     metrics_open: bool = False
