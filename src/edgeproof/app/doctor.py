@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from edgeproof.cli.abilities import engine_in_words, gpu_in_words
 from edgeproof.cli.use_cases import DoctorCheck, DoctorReport
 from edgeproof.runner.engines import detect_capabilities
 from edgeproof.runner.isolation import Findings, find
@@ -47,14 +48,9 @@ def examine(data_dir: Path) -> DoctorReport:
         checks=tuple(checks),
         isolation=isolation,
         device_class=capabilities.device_class,
-        backends=tuple(
-            f"{one.name} {one.version} ({', '.join(one.targets)}: {', '.join(one.precisions)})"
-            for one in capabilities.backends
-        ),
+        backends=tuple(engine_in_words(one) for one in capabilities.backends),
         cpu_features=capabilities.cpu_features,
-        gpus=tuple(
-            f"{one.name}, {one.memory_bytes >> 30} GiB, driver {one.driver}" for one in capabilities.gpus
-        ),
+        gpus=tuple(gpu_in_words(one) for one in capabilities.gpus),
         presets=tuple(
             f"{preset.backend}/{name}" for name, preset in PRESETS.items() if preset.backend in built
         ),

@@ -10,7 +10,9 @@ import click
 import msgspec
 
 from edgeproof.cli import exits
+from edgeproof.cli.labels import wanted_labels
 from edgeproof.cli.options import connection, json_option, server_options
+from edgeproof.cli.sizes import size
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -41,6 +43,13 @@ def _shapes(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 @click.option("--policy", metavar="NAME|DIGEST", help="An operator's policy; default: edgeproof-default.")
 @click.option("--tighten", type=_FILE, help="A policy (TOML) that decides instead; it may only be stricter.")
 @click.option("--runner", metavar="ID", help="The device to measure on; default: any that fits.")
+@click.option("--device-class", metavar="NAME", help="Only such devices, e.g. linux-aarch64.")
+@click.option("--min-memory", "min_memory_bytes", metavar="SIZE", callback=size,
+              help="Only devices with so much memory, e.g. 8GiB.")  # fmt: skip
+@click.option("--min-vram", "min_vram_bytes", metavar="SIZE", callback=size,
+              help="Only devices with a GPU of so much memory, e.g. 24GB.")  # fmt: skip
+@click.option("--label", "runner_labels", multiple=True, metavar="KEY=VALUE", callback=wanted_labels,
+              help="Only devices with this label; repeatable: all keys, any value of one.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Default: the device's physical cores.")
 @click.option("--batch", type=click.IntRange(1))
 @click.option("--height", type=click.IntRange(1))
@@ -114,12 +123,15 @@ async def _analyze(connected: Any, analysis: Any, out: Path | None, detach: bool
     from rich.console import Console
 
     from edgeproof.cli.analysis import follow, submit
-    from edgeproof.cli.display import LiveJob, live, print_job
+    from edgeproof.cli.display import LiveJob, live, print_job, run_line
     from edgeproof.cli.printing import echo_json
 
     progress_console = Console(stderr=True)
     async with connected.client() as client:
         job = await submit(client, analysis)
+        for run in job.runs:
+            if run.waiting_for:
+                progress_console.print(run_line(run), markup=False, soft_wrap=True)
         if not detach:
             with live(progress_console) as progress:
                 line = LiveJob(progress, analysis.model.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,6 @@ from edgeproof.cli.options import json_option
 from edgeproof.cli.use_cases import InstallOptions, JoinOptions, UseCases
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}=[ -~]{1,200}")
 SERVICE_USER: Final = "edgeproof-runner"
 SERVICE_HOME: Final = Path("/var/lib/edgeproof-runner")
 
@@ -31,16 +29,6 @@ home_option = click.option(
     envvar="EDGEPROOF_RUNNER_HOME",
     help="Key, caches and outbox.",
 )
-
-
-def label_pairs(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    for value in values:
-        if not _LABEL.fullmatch(value):
-            raise click.BadParameter(f"{value!r} is not KEY=VALUE", context, parameter)
-    pairs = [tuple(value.split("=", 1)) for value in values]
-    return tuple((key, value) for key, value in pairs)
 
 
 @click.command()

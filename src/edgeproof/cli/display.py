@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from edgeproof.contract.jobs import JobEvent, JobView
+from edgeproof.contract.jobs import JobEvent, JobView, RunView
 from edgeproof.lab.withdrawn import words
 
 COLOURS: Final = {
@@ -124,6 +124,14 @@ def print_job(console: Console, job: JobView) -> None:
             console.print(f"      {escape(detail)}")
     console.print(f"action   {escape(decision['recommended_action'])}")
     console.print(f"policy   {escape(decision['policy_version'])} sha256:{decision['policy_digest']}")
+
+
+def run_line(run: RunView) -> str:
+    """How a run stands; of one that no runner at work can do, what the nearest lacks and has instead."""
+    told = f"{run.stage}/{run.role} {run.state} attempt {run.attempt}"
+    if run.queue_position is not None:
+        told += f", place {run.queue_position} in the queue"
+    return f"{told}, waiting for {'; '.join(run.waiting_for)}" if run.waiting_for else told
 
 
 def print_candidates(console: Console, rows: Sequence[tuple[str, JobView]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgeproof.cli.abilities import lines_of
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.fleet_keys import key_line, keys
 from edgeproof.cli.options import json_option, server_options
@@ -46,8 +47,9 @@ def list_(
     for one in found.runners:
         backends = ", ".join(engine.name for engine in one.capabilities.backends)
         told = one.capabilities
+        device = ", ".join((told.device_class, *(gpu.name for gpu in told.gpus)))
         table.add_row(
-            *(one.runner_id, one.hostname, told.device_class, backends, told.isolation),
+            *(one.runner_id, one.hostname, device, backends, told.isolation),
             *(one.standing, one.last_seen_at),
         )
     Console().print(table)
@@ -71,18 +73,16 @@ def show(
     if as_json:
         echo_json(found)
         return
+    from edgeproof.domain.requirements import in_words
+
     runner = found.runner
-    able = runner.capabilities
     click.echo(f"runner    {runner.runner_id} on {runner.hostname}, last seen {runner.last_seen_at}")
     why = f": {runner.standing_reason}" if runner.standing_reason else ""
     click.echo(f"standing  {runner.standing}{why}")
-    click.echo(
-        f"device    {able.device_class}, {able.cpu_count} CPUs, {able.memory_bytes / 2**30:.1f} GiB,"
-        f" isolation {able.isolation}"
-    )
-    for kind, engines in (("backend", able.backends), ("toolchain", able.toolchains)):
-        for engine in engines:
-            click.echo(f"{kind:<9} {engine.name} {engine.version}: {', '.join(engine.precisions)}")
+    for kind, words in lines_of(runner.capabilities):
+        click.echo(f"{kind:<9} {words}")
+    for one in found.classes:
+        click.echo(f"does      {in_words(one.needs)}; {one.pending} wait")
     for key in found.keys:
         click.echo(f"key       {key_line(key)}")
     for run in found.holding:

@@ -142,12 +142,9 @@ def _print(job: JobView, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from edgeproof.cli.display import print_job
+    from edgeproof.cli.display import print_job, run_line
 
     console = Console(highlight=False, soft_wrap=True)
     print_job(console, job)
     for run in job.runs:
-        waiting = f" waiting for {', '.join(run.waiting_for)}" if run.waiting_for else ""
-        console.print(
-            f"run      {run.stage}/{run.role} {run.state} attempt {run.attempt}{waiting}", markup=False
-        )
+        console.print(f"run      {run_line(run)}", markup=False)

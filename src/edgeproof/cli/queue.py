@@ -40,12 +40,12 @@ def stats(
         f"runners {found.active_runners} active, {found.draining_runners} draining,"
         f" {found.quarantined_runners} quarantined"
     )
+    from edgeproof.domain.requirements import in_words
+
     for one in found.classes:
-        needs = one.needs
-        wanted = ", ".join(needs.precisions) or "any precision"
         oldest = "" if one.oldest_seconds is None else f", the oldest for {one.oldest_seconds:.0f} s"
         click.echo(
-            f"  {needs.stage} on {needs.backend}/{needs.target}, {wanted}: {one.pending} wait{oldest};"
+            f"  {in_words(one.needs)}: {one.pending} wait{oldest};"
             f" {one.leased} leased; {one.runners} runners fit"
         )
 

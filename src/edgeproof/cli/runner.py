@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from edgeproof.cli.device import FILE, default_home, home_option, install, join, label_pairs, status
+from edgeproof.cli.device import FILE, default_home, home_option, install, join, status
+from edgeproof.cli.labels import own_labels
 from edgeproof.cli.options import connection, json_option, log_format_option, server_options
 from edgeproof.cli.use_cases import LogFormat, NoiseOptions, RunnerOptions, UseCases
 from edgeproof.contract.jobs import Progress
@@ -33,7 +34,7 @@ for _command in (join, status, install):
 @click.option("--isolation", type=click.Choice(["none", "rlimit", "namespaces"]),
               help="Exactly this level; default: the highest to be had.")  # fmt: skip
 @click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust besides the system's.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=label_pairs,
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=own_labels,
               envvar="EDGEPROOF_RUNNER_LABELS", help="Say more of this machine; repeatable.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="STAGE[/BACKEND]", envvar="EDGEPROOF_RUNNER_ONLY",
               help="Do nothing but this, e.g. forge or runtime/onnxruntime; repeatable.")  # fmt: skip

@@ -9,7 +9,7 @@ from msgspec import Meta
 from edgeproof.contract.base import Wire
 from edgeproof.contract.ids import Base64Key, IdText, UtcTime
 from edgeproof.contract.jobs import RunState
-from edgeproof.contract.runners import RunnerView
+from edgeproof.contract.runners import Needs, RunnerView
 
 KeyName = Annotated[str, Meta(min_length=44, max_length=71)]
 """A key: its base64, or its fingerprint ``sha256:<hex>`` when it is listed already."""
@@ -90,10 +90,22 @@ class HeldRun(Wire, frozen=True, kw_only=True):
     lease_expires_at: UtcTime
 
 
+class FittingClass(Wire, frozen=True, kw_only=True):
+    """A kind of run that a runner can do; ``pending`` are those that wait."""
+
+    class_id: int
+    needs: Needs
+    pending: int
+
+
 class RunnerDetail(Wire, frozen=True, kw_only=True):
-    """``GET /api/runners/{runner_id}``: ``outcomes`` counts its finished runs by state."""
+    """``GET /api/runners/{runner_id}``: ``outcomes`` counts its finished runs by state.
+
+    ``classes`` are up to 200 kinds of run that it can do, those of which most wait first.
+    """
 
     runner: RunnerView
     keys: tuple[RunnerKeyView, ...]
     holding: tuple[HeldRun, ...]
     outcomes: dict[RunState, int]
+    classes: tuple[FittingClass, ...] = ()

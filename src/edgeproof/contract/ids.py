@@ -34,6 +34,10 @@ UtcTime = Annotated[
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=4000)]
+LabelKey = Annotated[str, Meta(min_length=1, max_length=63, pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]*{_END}")]
+LabelValue = Annotated[str, Meta(min_length=1, max_length=200, pattern=rf"^[ -~]+{_END}")]
+"""What an operator says of a runner, ``site=lab``: key and value."""
+
 Base64Key = Annotated[str, Meta(min_length=44, max_length=44)]
 """A raw Ed25519 public key (32 bytes), standard base64 with padding."""
 

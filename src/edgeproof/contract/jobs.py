@@ -48,7 +48,8 @@ class JobError(Wire, frozen=True, kw_only=True):
 
 
 class RunView(Wire, frozen=True, kw_only=True):
-    """One run as its job shows it. ``waiting_for`` names needs that no registered runner meets.
+    """One run as its job shows it. ``waiting_for`` names needs that no registered runner meets,
+    each with what the one that comes nearest has instead.
 
     ``queue_position`` counts from 1 among the runs that wait for the same kind of runner; 200 stands for 200
     and more. Lists of jobs do not count it.

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from edgeproof.contract.base import Wire
-from edgeproof.contract.ids import ArtifactUri, IdText, Name
+from edgeproof.contract.ids import ArtifactUri, IdText, LabelKey, LabelValue, Name
 from edgeproof.contract.policy import Policy
 
 PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000)]
 Shape = Annotated[tuple[PositiveInt, ...], Meta(max_length=16)]
 Precision = Literal["fp32", "fp16", "int8", "unknown"]
 Adapter = Literal["fleet", "external"]
+MemoryBytes = Annotated[int, Meta(ge=1, le=1 << 50)]
+LabelValues = Annotated[tuple[LabelValue, ...], Meta(min_length=1, max_length=16)]
 
 #: Aliases of other systems, read at the edge only; the name on the right is the one kept.
 OPTION_ALIASES = {
@@ -50,6 +52,10 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     Without ``baseline`` the source model as it is, on the same backend, is the baseline. With fewer
     ``runs`` (counted calls a block) the tail would not differ from the median.
 
+    ``runner`` names the device; ``device_class``, ``min_memory_bytes``, ``min_vram_bytes`` (of one GPU) and
+    ``runner_labels`` say what it must be like, and count for every run of the job. A label with several
+    values is met by any one of them, and all labels must be met.
+
     ``adapter`` says who works: the fleet's runners, or a Forge or Runtime that is not ours; ``worker`` names
     the one external worker that may answer, otherwise any may.
     """
@@ -73,6 +79,10 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     policy: Name | None = None
     tighten: Policy | None = None
     runner: IdText | None = None
+    device_class: Name | None = None
+    min_memory_bytes: MemoryBytes | None = None
+    min_vram_bytes: MemoryBytes | None = None
+    runner_labels: Annotated[dict[LabelKey, LabelValue | LabelValues], Meta(max_length=16)] | None = None
     adapter: Adapter = "fleet"
     worker: IdText | None = None
     limits: Limits | None = None

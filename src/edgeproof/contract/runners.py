@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from edgeproof.contract.base import Wire
 from edgeproof.contract.errors import Problem
 from edgeproof.contract.faults import Fault
-from edgeproof.contract.ids import Base64Key, IdText, Name, UtcTime
+from edgeproof.contract.ids import Base64Key, IdText, LabelKey, LabelValue, Name, UtcTime
 from edgeproof.contract.jobs import Progress, RunState
 
 LEASE_HEADER: Final = "Edgeproof-Lease"
@@ -26,18 +26,26 @@ MAX_BATCH: Final = 64
 MAX_HOLDING: Final = 64
 """Runs that a claim may name as still worked on."""
 
+STAGES: Final = ("forge", "runtime")
+"""What runs of an analysis do."""
+
 RunnerStanding = Literal["active", "draining", "quarantined"]
 Isolation = Literal["none", "rlimit", "namespaces"]
 ISOLATION_ORDER: Final[tuple[Isolation, ...]] = ("none", "rlimit", "namespaces")
 
 
 class EngineCapability(Wire, frozen=True, kw_only=True):
-    """A backend or toolchain that a runner has, as detected."""
+    """A backend or toolchain that a runner has, as detected.
+
+    ``quantizations`` are the schemes that it can make (toolchain) or execute (backend), e.g. ``int8_static``.
+    None is a runner's word from before there was this field: its precisions alone count.
+    """
 
     name: Name
     version: Name
     targets: tuple[Name, ...] = ()
     precisions: tuple[Name, ...] = ()
+    quantizations: tuple[Name, ...] | None = None
 
 
 class Gpu(Wire, frozen=True, kw_only=True):
@@ -61,13 +69,17 @@ class Capabilities(Wire, frozen=True, kw_only=True):
     isolation: Isolation
     backends: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
     toolchains: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)] = field(default_factory=dict)
     cpu_features: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
     gpus: Annotated[tuple[Gpu, ...], Meta(max_length=64)] = ()
 
 
 class Needs(Wire, frozen=True, kw_only=True):
-    """What a run demands of a runner; its canonical bytes name a requirement class."""
+    """What a run demands of a runner; its canonical bytes name a requirement class.
+
+    ``min_memory_bytes`` is physical memory, ``min_vram_bytes`` that of one GPU; 0 demands none. Of each label
+    the runner's value must be one of those named.
+    """
 
     stage: Name
     backend: Name
@@ -75,6 +87,10 @@ class Needs(Wire, frozen=True, kw_only=True):
     precisions: tuple[Name, ...]
     min_memory_bytes: int = 0
     min_isolation: Isolation = "none"
+    device_class: Name | None = None
+    min_vram_bytes: int = 0
+    quantizations: tuple[Name, ...] = ()
+    labels: dict[LabelKey, tuple[LabelValue, ...]] = field(default_factory=dict)
 
 
 class RegisterRequest(Wire, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ def detect_toolchains() -> tuple[EngineCapability, ...]:
                 version=toolchain.version,
                 targets=tuple(sorted({preset.target for preset in mine})),
                 precisions=tuple(sorted({preset.precision for preset in mine} - {"unknown"})),
+                quantizations=tuple(sorted(preset.name for preset in mine if preset.precision == "int8")),
             )
         )
     return tuple(found)

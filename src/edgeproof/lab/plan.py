@@ -254,9 +254,8 @@ def _forge(job: JobFacts, role: Literal["baseline", "candidate"], side: Side) ->
         height=options.height,
         width=options.width,
     )
-    return Enqueue(
-        "forge", role, config, _needs(job, "forge", {side.precision}), _limits(job), options.runner
-    )
+    needs = _needs(job, "forge", {side.precision}, side)
+    return Enqueue("forge", role, config, needs, _limits(job), options.runner)
 
 
 def _runtime(job: JobFacts, baseline: Built, candidate: Built) -> Enqueue:
@@ -275,7 +274,8 @@ def _runtime(job: JobFacts, baseline: Built, candidate: Built) -> Enqueue:
         plan=duet_plan(job.policy, options),
         min_isolation=job.policy.min_isolation,
     )
-    needs = _needs(job, "runtime", {baseline.precision, candidate.precision})
+    precisions = {baseline.precision, candidate.precision}
+    needs = _needs(job, "runtime", precisions, order.baseline, order.candidate)
     return Enqueue("runtime", "pair", config, needs, _limits(job), options.runner)
 
 
@@ -289,15 +289,30 @@ def _measured(side: Side, built: Built) -> MeasuredArtifact:
     )
 
 
-def _needs(job: JobFacts, stage: str, precisions: set[Precision]) -> Needs:
-    """An ``unknown`` precision demands nothing: the model is taken as it is."""
+def _needs(job: JobFacts, stage: str, precisions: set[Precision], *sides: Side) -> Needs:
+    """An ``unknown`` precision demands nothing: the model is taken as it is.
+
+    What the request demands of the device counts for every run, as the device that it names does.
+    """
+    asked = job.order.options
+    labels = asked.runner_labels or {}
     return Needs(
         stage=stage,
-        backend=job.order.options.backend,
-        target=job.order.options.target,
+        backend=asked.backend,
+        target=asked.target,
         precisions=tuple(sorted(precisions - {"unknown"})),
+        min_memory_bytes=asked.min_memory_bytes or 0,
         min_isolation=job.policy.min_isolation,
+        device_class=asked.device_class,
+        min_vram_bytes=asked.min_vram_bytes or 0,
+        quantizations=tuple(sorted({side.preset for side in sides if _is_quantized(side)})),
+        labels={key: (one,) if isinstance(one, str) else one for key, one in labels.items()},
     )
+
+
+def _is_quantized(side: Side) -> bool:
+    """A preset that makes int8 is a quantisation scheme; of a model taken as it is none is known."""
+    return side.precision == "int8" and side.preset != SOURCE_PRESET
 
 
 def _limits(job: JobFacts) -> RunLimits:

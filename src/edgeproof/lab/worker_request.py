@@ -5,6 +5,7 @@ The mapping table is the seed's, field by field. Nothing here opens a path or kn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from edgeproof.contract.requests import OPTION_ALIASES, AnalyzeOptions, AnalyzeR
 
 WORKFLOW = "analyze"
 _PATHS = ("model_path", "artifact_path", "metadata_path", "manifest_path")
+# msgspec's words; a key that is wrong is "`key` in" its mapping.
+_PLACE = re.compile(r"(.*) - at (?:`key` in )?`\$(.*)`", re.DOTALL)
 
 
 def without_aliases(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,8 +34,9 @@ def options_of(options: Mapping[str, Any]) -> AnalyzeOptions:
     try:
         return msgspec.convert(without_aliases(options), AnalyzeOptions)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        path = "options" + where.rstrip("`")
+        told = _PLACE.fullmatch(str(error))
+        what, where = told.groups() if told is not None else (str(error), "")
+        path = "options" + where
         raise Refused(
             "invalid_request", f"{path}: {what}", errors=(FieldError(path=path, message=what),)
         ) from error

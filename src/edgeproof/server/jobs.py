@@ -23,7 +23,7 @@ from edgeproof.contract.jobs import (
 )
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
-from edgeproof.domain.requirements import missing
+from edgeproof.domain.requirements import Lack, lacking_everything, lacks
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.cursors import LAST, read_cursor
@@ -76,7 +76,6 @@ _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id 
 _RUNNERS: Final = """
 SELECT runner_id, runners.capabilities, standing FROM good_runners JOIN runners USING (runner_id)
 """
-_NOTHING: Final = Capabilities(device_class="none", cpu_count=0, memory_bytes=0, isolation="none")
 
 
 class _Run(Wire, frozen=True, kw_only=True):
@@ -204,7 +203,8 @@ def _links(job_id: str, status: JobStatus) -> dict[str, str]:
 
 
 async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, tuple[str, ...]]:
-    """By run: what the registered runner that comes nearest lacks; none of ``unmet`` has a fitting one."""
+    """By run: what the registered runner that comes nearest lacks, and what it has instead; none of ``unmet``
+    has a fitting one."""
     if not unmet:
         return {}
     pool = plane.database.pool
@@ -222,10 +222,16 @@ async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, 
     }
     found: dict[tuple[int, str | None], tuple[str, ...]] = {}
     for class_id, named in {(run.class_id, run.assigned_runner_id) for run in unmet}:
-        lacks = [
-            (*missing(needs[class_id], able), *idle.get(runner, ()))
+        near = [
+            (lacks(needs[class_id], able), idle.get(runner, ()))
             for runner, able in runners.items()
             if named in (None, runner)
         ]
-        found[class_id, named] = min(lacks or [missing(needs[class_id], _NOTHING)], key=len)
+        found[class_id, named] = _nearest(near) if near else lacking_everything(needs[class_id])
     return {run.run_id: found[run.class_id, run.assigned_runner_id] for run in unmet}
+
+
+def _nearest(runners: Sequence[tuple[tuple[Lack, ...], tuple[str, ...]]]) -> tuple[str, ...]:
+    """Of each: what it lacks, and why it does not work though it might."""
+    lacking, idle = min(runners, key=lambda one: (sum(lack.share for lack in one[0]), len(one[1])))
+    return (*map(str, lacking), *idle)

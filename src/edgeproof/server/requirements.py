@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgeproof.contract.runners import Capabilities, Needs
-from edgeproof.domain.requirements import class_digest, missing, normalise
+from edgeproof.domain.requirements import class_digest, fits, normalise
 from edgeproof.server.database import Connection, lock
 from edgeproof.server.notifier import notify
 from edgeproof.server.turns import EVERYBODY, RUNS_CHANNEL
@@ -52,9 +52,7 @@ async def class_of(connection: Connection, needs: Needs) -> int:
     )
     runners = await connection.fetch("SELECT runner_id, capabilities FROM good_runners")
     fitting = [
-        row["runner_id"]
-        for row in runners
-        if not missing(needs, msgspec.convert(row["capabilities"], Capabilities))
+        row["runner_id"] for row in runners if fits(needs, msgspec.convert(row["capabilities"], Capabilities))
     ]
     await connection.execute(_FITTING, fitting, created)
     # Who waits does not know of the class yet.
@@ -66,9 +64,7 @@ async def match_runner_classes(connection: Connection, runner_id: str, capabilit
     """Replace the classes that a runner fits. The caller has stored ``capabilities`` in this transaction."""
     await lock(connection, _LOCK)
     classes = await connection.fetch("SELECT class_id, needs FROM requirement_classes")
-    fitting = [
-        row["class_id"] for row in classes if not missing(msgspec.convert(row["needs"], Needs), capabilities)
-    ]
+    fitting = [row["class_id"] for row in classes if fits(msgspec.convert(row["needs"], Needs), capabilities)]
     await connection.execute("DELETE FROM runner_classes WHERE runner_id = $1", runner_id)
     await connection.execute(_FITS, runner_id, fitting)
 

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.fleet import HeldRun, RunnerDetail
-from edgeproof.contract.runners import Capabilities, RunnerView
+from edgeproof.contract.fleet import FittingClass, HeldRun, RunnerDetail
+from edgeproof.contract.runners import Capabilities, Needs, RunnerView
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
@@ -31,6 +31,13 @@ FROM run_queue q JOIN runs r USING (run_id)
 WHERE q.state = 'CLAIMED' AND q.runner_id = $1 ORDER BY q.claimed_at, q.run_id
 """
 _OUTCOMES: Final = "SELECT state, count(*) AS runs FROM run_outcomes WHERE runner_id = $1 GROUP BY state"
+_CLASSES: Final = """
+SELECT c.class_id, c.needs, coalesce(q.pending, 0) AS pending
+FROM runner_classes rc JOIN requirement_classes c USING (class_id) LEFT JOIN (
+    SELECT class_id, count(*) AS pending FROM run_queue WHERE state = 'PENDING' GROUP BY class_id
+) q USING (class_id)
+WHERE rc.runner_id = $1 ORDER BY pending DESC, c.class_id LIMIT 200
+"""
 
 
 async def list_runners(plane: ControlPlane, principal: Principal) -> tuple[RunnerView, ...]:
@@ -40,7 +47,7 @@ async def list_runners(plane: ControlPlane, principal: Principal) -> tuple[Runne
 
 
 async def show_runner(plane: ControlPlane, principal: Principal, runner_id: str) -> RunnerDetail:
-    """One runner, its keys, what it holds and what became of its runs. Raises ``not_found``."""
+    """One runner, its keys, what it can do, holds, and has done. Raises ``not_found``."""
     require(principal, "admin")
     async with plane.database.transaction() as connection:
         row = await connection.fetchrow(_ONE, runner_id)
@@ -49,6 +56,7 @@ async def show_runner(plane: ControlPlane, principal: Principal, runner_id: str)
         keys = await keys_of_runner(connection, runner_id)
         holding = await connection.fetch(_HOLDING, runner_id)
         outcomes = await connection.fetch(_OUTCOMES, runner_id)
+        classes = await connection.fetch(_CLASSES, runner_id)
     return RunnerDetail(
         runner=_view(row),
         keys=keys,
@@ -63,6 +71,14 @@ async def show_runner(plane: ControlPlane, principal: Principal, runner_id: str)
             for run in holding
         ),
         outcomes={one["state"]: one["runs"] for one in outcomes},
+        classes=tuple(
+            FittingClass(
+                class_id=one["class_id"],
+                needs=msgspec.convert(one["needs"], Needs),
+                pending=one["pending"],
+            )
+            for one in classes
+        ),
     )
 
 

@@ -14,6 +14,7 @@ def test_what_this_machine_can_build():
     assert found.version == onnxruntime.__version__
     assert found.targets == ("cpu",)
     assert found.precisions == ("fp16", "fp32", "int8")
+    assert found.quantizations == ("int8_dynamic", "int8_static")
 
 
 def test_a_toolchain_nobody_registered():

@@ -10,7 +10,9 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.requests import AnalyzeOptions
+from edgeproof.contract.runners import Needs
 from edgeproof.contract.statements import ForgeConfig, RunLimits, RuntimeConfig
+from edgeproof.domain.requirements import class_digest
 from edgeproof.lab.plan import (
     Action,
     Built,
@@ -161,6 +163,66 @@ def test_first_both_sides_are_built() -> None:
     assert baseline.needs.precisions == ()
     assert candidate.runner == "runner-1"
     assert candidate.limits == LIMITS
+
+
+def test_what_is_demanded_of_the_device_counts_for_every_run() -> None:
+    facts = job(
+        device_class="linux-aarch64",
+        min_memory_bytes=8 << 30,
+        min_vram_bytes=24 << 30,
+        runner_labels={"site": "lab", "board": ["b1", "b2"]},
+    )
+    built = [run("baseline", "COMPLETE"), run("candidate", "COMPLETE")]
+    planned = [*advance(facts, []), *advance(facts, built)]
+    assert len(planned) == 3
+    for action in planned:
+        assert isinstance(action, Enqueue)
+        needs = action.needs
+        assert (needs.device_class, needs.min_memory_bytes, needs.min_vram_bytes) == (
+            "linux-aarch64",
+            8 << 30,
+            24 << 30,
+        )
+        assert needs.labels == {"site": ("lab",), "board": ("b1", "b2")}
+
+
+def test_what_is_not_demanded_is_not_in_the_class() -> None:
+    for action in advance(job(), []):
+        assert isinstance(action, Enqueue)
+        bare = Needs(
+            stage="forge",
+            backend="onnxruntime",
+            target="cpu",
+            precisions=action.needs.precisions,
+            min_isolation=action.needs.min_isolation,
+        )
+        assert class_digest(action.needs) == class_digest(bare)
+
+
+@pytest.mark.parametrize(
+    ("options", "built", "measured"),
+    [
+        ({"precision": "int8"}, {"candidate": ("int8_dynamic",)}, ("int8_dynamic",)),
+        (
+            {"precision": "int8", "baseline": {"preset": "int8_static", "calibration": uri(CALIBRATION)}},
+            {"baseline": ("int8_static",), "candidate": ("int8_dynamic",)},
+            ("int8_dynamic", "int8_static"),
+        ),
+        ({"precision": "fp16"}, {}, ()),
+        # Of a model taken as it is nobody has said how it was quantised.
+        ({"preset": "source", "precision": "int8"}, {}, ()),
+    ],
+)
+def test_an_int8_build_needs_its_scheme_where_it_is_made_and_where_it_runs(
+    options: dict[str, Any], built: dict[str, tuple[str, ...]], measured: tuple[str, ...]
+) -> None:
+    facts = job(**options)
+    for action in advance(facts, []):
+        assert isinstance(action, Enqueue)
+        assert action.needs.quantizations == built.get(action.role, ())
+    pair = only(advance(facts, [run("baseline", "COMPLETE"), run("candidate", "COMPLETE")]))
+    assert isinstance(pair, Enqueue)
+    assert pair.needs.quantizations == measured
 
 
 def test_a_missing_side_alone_is_planned_again() -> None:

@@ -87,6 +87,42 @@ def test_options_are_checked_and_the_place_is_named() -> None:
     assert refused.value.errors[0].path == "options.baseline.model_path"
 
 
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"device_class": ""}, "options.device_class"),
+        ({"device_class": 7}, "options.device_class"),
+        ({"min_vram_bytes": 0}, "options.min_vram_bytes"),
+        ({"min_vram_bytes": "24GiB"}, "options.min_vram_bytes"),
+        ({"min_vram_bytes": (1 << 50) + 1}, "options.min_vram_bytes"),
+        ({"min_memory_bytes": -1}, "options.min_memory_bytes"),
+        ({"min_memory_bytes": 1.5}, "options.min_memory_bytes"),
+        ({"runner_labels": ["site=lab"]}, "options.runner_labels"),
+        ({"runner_labels": {"site": 1}}, "options.runner_labels"),
+        ({"runner_labels": {"site": ""}}, "options.runner_labels"),
+        ({"runner_labels": {"site": []}}, "options.runner_labels"),
+        ({"runner_labels": {"site": ["a\n"]}}, "options.runner_labels"),
+        ({"runner_labels": {"a b": "lab"}}, "runner_labels"),
+        ({"runner_labels": {"": "lab"}}, "runner_labels"),
+        ({"runner_labels": {f"k{n}": "v" for n in range(17)}}, "options.runner_labels"),
+    ],
+)
+def test_a_demand_that_means_nothing_is_refused_and_its_place_is_named(
+    options: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        options_of(options)
+    assert refused.value.code == "invalid_request"
+    assert place in refused.value.detail
+
+
+def test_demands_of_the_device_are_read() -> None:
+    told = {"min_vram_bytes": 1 << 50, "runner_labels": {"site": "lab", "board": ["b1", "b2"]}}
+    options = options_of({**told, "device_class": "linux-aarch64"})
+    assert (options.device_class, options.min_vram_bytes) == ("linux-aarch64", 1 << 50)
+    assert options.runner_labels == {"site": "lab", "board": ("b1", "b2")}
+
+
 def test_the_input_summary_keeps_the_request_under_the_names_that_are_kept() -> None:
     request = AnalyzeRequest(model_path="sha256:m", notes="why", options={"engine": "onnxruntime"})
     assert input_summary(request) == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -146,6 +147,16 @@ class Yard:
             " WHERE run_id = $1 AND state = 'CLAIMED'",
             run_id,
         )
+
+
+async def listening(yard: Yard) -> None:
+    """Until the claim waits: its last query was answered and the connection listens."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while await yard.plane.database.pool.fetchval(query) == 0:
+            await asyncio.sleep(0.01)
 
 
 async def upload(plane: ControlPlane, principal: Principal, data: bytes) -> str:

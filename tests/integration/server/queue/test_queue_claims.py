@@ -15,6 +15,8 @@ from edgeproof.contract.statements import JobSpecStatement, open_statement
 from edgeproof.domain.runs import Lease
 from edgeproof.server.claim import claim
 
+from .conftest import listening
+
 
 async def test_concurrent_claims_never_give_a_run_twice_and_leave_none(yard: Any) -> None:
     jobs = [await yard.analyze() for _ in range(8)]
@@ -53,7 +55,7 @@ async def test_the_job_spec_is_signed_and_bound_to_this_lease(yard: Any) -> None
 async def test_only_a_runner_that_can_do_it_gets_a_run_and_the_job_says_what_is_missing(yard: Any) -> None:
     job = await yard.analyze(precision="fp16")
     lacking = {run.role: run.waiting_for for run in job.runs}
-    assert lacking == {"baseline": (), "candidate": ("precision fp16",)}
+    assert lacking == {"baseline": (), "candidate": ("precision fp16 (has fp32)",)}
     assert (await yard.one.take()).run_id == next(r.run_id for r in job.runs if r.role == "baseline")
     assert await yard.one.claim() is None
 
@@ -110,16 +112,6 @@ async def test_a_waiting_claim_ends_when_its_time_is_up_or_the_server_stops(yard
     await listening(yard)
     yard.plane.stopping.set()
     assert await asyncio.wait_for(waiting, 3) is None
-
-
-async def listening(yard: Any) -> None:
-    """Until the claim waits: its last query was answered and the connection listens."""
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
-    )
-    async with asyncio.timeout(10):
-        while await yard.plane.database.pool.fetchval(query) == 0:
-            await asyncio.sleep(0.01)
 
 
 async def test_classes_are_matched_when_capabilities_change_and_not_at_each_claim(yard: Any) -> None:
