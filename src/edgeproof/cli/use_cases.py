@@ -18,8 +18,8 @@ LogFormat = Literal["text", "json"]
 class UpOptions:
     """``port`` 0 picks a free one. ``runners`` is how many local runners to start: 0 or 1. ``runner_keys``
     is a file of runner keys, the static allowlist; without it, that list stays as it was.
-    ``stage_lease_seconds`` are stages whose leases last otherwise. Bytes, and times in seconds; None leaves the
-    control plane its own default.
+    ``stage_lease_seconds`` are stages whose leases last otherwise. Bytes, and times in seconds; None leaves
+    the control plane its own default.
 
     With ``parent_pid`` it ends when that process does.
     """
