@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 QUICK_MINUTES: Final = 8.0
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_RECORDING: Final = ("traces", "minutes", "resume", "quick", "load")
 _NEEDED: Final = ("numpy", "onnx", "onnxruntime", "scipy")
 
 
@@ -32,7 +34,9 @@ _NEEDED: Final = ("numpy", "onnx", "onnxruntime", "scipy")
 @click.option("--judge", type=_FILE, help="Record nothing: judge these traces again.")
 @click.option("--markdown", is_flag=True, help="Print the whole page, as in docs/verdict-quality.md.")
 @json_option
+@click.pass_context
 def verdict(
+    context: click.Context,
     traces: Path,
     minutes: float,
     resume: bool,
@@ -48,6 +52,8 @@ def verdict(
     be judged again. Nothing else should run on the machine meanwhile. It takes hours until every row has its
     trials: stop it at will and go on with --resume.
     """
+    if judge is not None and (given := _given(context, _RECORDING)):
+        raise click.UsageError(f"--judge records nothing: it takes no {', '.join(given)}")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise Unavailable("unavailable", f"{', '.join(missing)} missing: pip install 'edgeproof[bench]'")
@@ -60,6 +66,12 @@ def verdict(
     from edgeproof.bench.verdict.page import page, summary
 
     click.echo(page(told) if markdown else summary(told), nl=False)
+
+
+def _given(context: click.Context, names: Iterable[str]) -> list[str]:
+    """Which of these options the caller wrote."""
+    told = click.core.ParameterSource.COMMANDLINE
+    return [f"--{name}" for name in names if context.get_parameter_source(name) is told]
 
 
 def _record(path: Path, minutes: float, *, resume: bool, load: bool) -> None:

@@ -16,7 +16,7 @@ from edgeproof.bench.verdict import goals
 from edgeproof.bench.verdict.goals import ROWS, Row, Status
 from edgeproof.bench.verdict.rotation import BASELINE, pair_of
 from edgeproof.bench.verdict.sequential import RULES
-from edgeproof.bench.verdict.traces import Condition, Record, Rotation, Session, TimedDuet
+from edgeproof.bench.verdict.traces import Condition, Record, Rotation, Session, TimedDuet, unlike
 from edgeproof.bench.verdict.trials import Trials, Verdict, policy_at
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.errors import Refused
@@ -36,8 +36,11 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoalCount(msgspec.Struct, frozen=True, kw_only=True):
+    """``found`` is what the goal counts, among the trials that count for it: the first of the row."""
+
     goal: str
     status: Status
+    found: Share
 
 
 class RowCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,10 +68,16 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimeCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Whole duets of models of 5 ms or less, quiet. Seconds are None without any."""
+    """Whole duets of models of 5 ms or less, quiet. Seconds are None without any.
+
+    ``low_seconds`` and ``high_seconds`` are the 95 % interval of the median by order statistics, None for
+    fewer than 6 duets.
+    """
 
     duets: int
     median_seconds: float | None
+    low_seconds: float | None
+    high_seconds: float | None
     longest_seconds: float | None
     median_pairs: float | None
     status: Status
@@ -86,7 +95,11 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What was played under one condition. ``wait`` is the median share of a block's time in a run queue."""
+    """What was played under one condition.
+
+    ``wait`` is the median share of a block's time in a run queue; ``contaminated`` the share of blocks and
+    ``unsettled`` that of processes whose warm-up never came to rest.
+    """
 
     condition: Condition
     rotations: dict[str, int]
@@ -94,6 +107,16 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float
     wait: float
     contaminated: float
+    unsettled: float
+
+
+class SessionTold(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of the recorder, and how busy the machine was when it began."""
+
+    at: str
+    condition: Condition
+    load_1m: float
+    versions: dict[str, str]
 
 
 class VerdictQuality(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +126,7 @@ class VerdictQuality(msgspec.Struct, frozen=True, kw_only=True):
     system: SystemInfo
     processors: int
     threads: int
-    versions: dict[str, str]
+    sessions: tuple[SessionTold, ...]
     first_at: str
     last_at: str
     recorded: tuple[Recorded, ...]
@@ -159,7 +182,12 @@ class _RowTrials:
             inconclusive=share(found["inconclusive"], of),
             by_model={model: dict(counts) for model, counts in by_model.items()},
             goals=tuple(
-                GoalCount(goal=goal.words(), status=goal.status(verdicts)) for goal in self.row.goals
+                GoalCount(
+                    goal=goal.words(),
+                    status=goal.status(verdicts),
+                    found=share(goal.found(verdicts), min(of, goal.of)),
+                )
+                for goal in self.row.goals
             ),
         )
 
@@ -173,6 +201,8 @@ class _Condition:
     waits: list[float] = field(default_factory=list)
     blocks: int = 0
     flagged: int = 0
+    processes: int = 0
+    unsettled: int = 0
     latencies: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     ratios: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     alarms: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -183,6 +213,8 @@ class _Condition:
         self.seconds += rotation.seconds
         blocks = [block for side in rotation.sides.values() for block in side.blocks]
         clean = [block.wait for block in blocks if not block.flags]
+        self.processes += len(rotation.sides)
+        self.unsettled += sum(not side.settled for side in rotation.sides.values())
         self.blocks += len(blocks)
         self.flagged += len(blocks) - len(clean)
         if clean:
@@ -213,6 +245,7 @@ class _Condition:
             minutes=round(self.seconds / 60, 1),
             wait=round6(median(self.waits)) if self.waits else 0.0,
             contaminated=round6(self.flagged / self.blocks) if self.blocks else 0.0,
+            unsettled=round6(self.unsettled / self.processes) if self.processes else 0.0,
         )
 
     def spreads(self, condition: Condition) -> Iterator[Spread]:
@@ -238,33 +271,42 @@ class _Condition:
 
 
 def count(records: Iterable[Record]) -> VerdictQuality:
-    """Raises ``Refused`` (``result_invalid``) for traces without a session, or of more than one machine."""
+    """Raises ``Refused`` (``result_invalid``) for traces without a session, or of more than one machine,
+    engine or plan."""
     rows = [_RowTrials(row) for row in ROWS]
     conditions: dict[Condition, _Condition] = {}
-    session: Session | None = None
+    sessions: list[Session] = []
     first_at = last_at = ""
     duets: list[TimedDuet] = []
     for record in records:
         last_at = record.at
         if isinstance(record, Session):
-            if session is not None and record.system.cpu_model != session.system.cpu_model:
-                raise Refused("result_invalid", "the traces are of more than one machine")
-            session, first_at = record, first_at or record.at
+            if differences := unlike((sessions or [record])[0], record):
+                raise Refused(
+                    "result_invalid",
+                    f"the traces are of more than one machine, engine or plan: {'; '.join(differences)}",
+                )
+            sessions.append(record)
+            first_at = first_at or record.at
         elif isinstance(record, TimedDuet):
             duets.append(record)
         else:
             conditions.setdefault(record.condition, _Condition()).add(record)
             for row in rows:
                 row.add(record)
-    if session is None:
+    if not sessions:
         raise Refused("result_invalid", "the traces do not say of what machine they are")
+    session = sessions[0]
     seen = sorted(conditions.items(), reverse=True)
     return VerdictQuality(
         schema_version="edgeproof-verdict-quality-v1",
         system=session.system,
         processors=session.processors,
         threads=session.threads,
-        versions=session.versions,
+        sessions=tuple(
+            SessionTold(at=one.at, condition=one.condition, load_1m=one.load_1m, versions=one.versions)
+            for one in sessions
+        ),
         first_at=first_at,
         last_at=last_at,
         recorded=tuple(one.recorded(condition) for condition, one in seen),
@@ -279,13 +321,18 @@ def _times(duets: Iterable[TimedDuet]) -> TimeCount:
     counted = [one for one in duets if one.condition == "quiet" and one.model in goals.TIMED_MODELS]
     if not counted:
         return TimeCount(
-            duets=0, median_seconds=None, longest_seconds=None, median_pairs=None, status="too few"
-        )
+            duets=0, median_seconds=None, low_seconds=None, high_seconds=None, longest_seconds=None,
+            median_pairs=None, status="too few",
+        )  # fmt: skip
     seconds = sorted(one.seconds for one in counted)
     status: Status = "met" if median(seconds) <= goals.MEDIAN_SECONDS else "missed"
+    # How many of the shortest lie surely below the true median, and as many of the longest above it.
+    beyond = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(seconds), 0.5))
     return TimeCount(
         duets=len(counted),
         median_seconds=round6(median(seconds)),
+        low_seconds=round6(seconds[beyond - 1]) if beyond else None,
+        high_seconds=round6(seconds[-beyond]) if beyond else None,
         longest_seconds=round6(seconds[-1]),
         median_pairs=median(one.pairs for one in counted),
         status=status if len(counted) >= goals.FEWEST_DUETS else "too few",

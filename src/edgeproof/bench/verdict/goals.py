@@ -24,12 +24,16 @@ class Goal:
     def status(self, verdicts: Sequence[Verdict]) -> Status:
         """``missed`` as soon as no further trial can mend it, ``met`` only once all were played."""
         trials = verdicts[: self.of]
-        found = sum(self.holds(verdict) for verdict in trials)
+        found = self.found(verdicts)
         most = self.count if self.bound == "at most" else self.of - self.count
         against = found if self.bound == "at most" else len(trials) - found
         if against > most:
             return "missed"
         return "met" if len(trials) == self.of else "too few"
+
+    def found(self, verdicts: Sequence[Verdict]) -> int:
+        """How many of the trials that count have the verdict."""
+        return sum(self.holds(verdict) for verdict in verdicts[: self.of])
 
     def holds(self, verdict: Verdict) -> bool:
         """An improvement is no regression either."""

@@ -7,27 +7,55 @@ from typing import Final
 
 from edgeproof.bench.verdict.counts import GoalCount, RowCount, Share, TimeCount, VerdictQuality
 from edgeproof.bench.verdict.goals import FEWEST_DUETS, MEDIAN_SECONDS
+from edgeproof.bench.verdict.traces import Condition
 
 _ABOUT: Final = """\
 Made by `edgeproof bench verdict --judge TRACES --markdown`; not edited by hand.
+
+What is counted is the verdict on latency, all gates together: `no_regression` (every interval up to its
+margin; `improved` is one of them), `regression` (an interval wholly beyond its margin), or `inconclusive`
+(still neither at the last look: a person is asked). What else can send a job to review is not in these
+counts: a warm-up that never settled, a noise floor above the margin, the guard, accuracy.
 
 Models of about 0.5, 5 and 30 ms are chains of equal convolutions. In one rotation fresh processes of the
 baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved (under load: baseline and twin). Each
 variant's pairs with the baseline are judged by the code that judges jobs, under the default policy (looks at
 8, 12 and 16 pairs) with the row's margin for the median; the p90 gate keeps its 5 %. A slowdown is a spin of
 exactly that share of each call. The 5 % of the 5 ms model is a heavier model instead: one layer more than 20,
-of which the first is lighter, so it is about 5 %; what it truly costs is its median ratio in the last table.
-No two trials of a row share a process; the rows share their baselines. Brackets are exact (Clopper-Pearson)
-95 % intervals. The time to a verdict is that of the measurement: builds, transfers and the measuring of a
-noise floor that the runner does not remember yet (up to as long again) are not in it.
+of which the first is lighter, so it is about 5 %; what it truly costs is its median ratio in the table of
+spreads. The policy's confidence of 95 % is shared by all looks and gates: each interval is one of 99.17 %.
+
+Brackets are exact (Clopper-Pearson) 95 % intervals of a share. They take the trials of a row for independent:
+no two of them share a process, but they share one machine and its days, and all rows share their baselines.
+Trials of the three models count alike, as many as there are; the next table tells them apart. A goal is
+judged on the first trials of its row in order of time, so many as it names, and beside it stands what was
+found in them; the other columns count every trial. `too few trials` says that the goal is neither met nor
+missed yet; the interval beside it says what is known so far. `missed` is said as soon as no further
+trial can mend it, `met` only when all were played: when the recording stops favours neither.
+
+The time to a verdict is that of the measurement: builds, transfers and the measuring of a
+noise floor that the runner does not remember yet (up to as long again) are not in it. Its median has an
+interval of 95 % too, by order statistics.
 """
 _SEQUENTIAL: Final = """\
 Processes of the same rotations each ran 50 calls in one go (after 5 to warm up), before and after the
 interleaved blocks. How often each rule calls the candidate a regression: at 0 % every time is a false alarm.
 The two runs of a process are not independent, so these intervals are too narrow.
 """
+_AGAIN: Final = """\
+On a machine with nothing else to do, as often as it takes; every call adds a session to the file:
+
+    pip install 'edgeproof[bench]'
+    edgeproof bench verdict --traces verdict-traces.jsonl --resume --minutes 600
+    edgeproof bench verdict --traces verdict-traces.jsonl --resume --minutes 120 --load
+    edgeproof bench verdict --judge verdict-traces.jsonl --markdown > docs/verdict-quality.md
+
+`--quick` records for 8 minutes and fills no row. `--json` prints these counts. Judging executes nothing: the
+same traces give the same page, under tomorrow's rules another one.
+"""
 QUIET_WAIT: Final = 0.01
 """Blocks that wait longer than this share of their time have company."""
+_COLUMNS: Final = (("no_regression", "improved"), ("regression",), ("inconclusive",))
 _MARKS: Final = {"met": "met", "missed": "**missed**", "too few": "too few trials"}
 
 
@@ -41,9 +69,12 @@ def page(told: VerdictQuality) -> str:
     parts = (
         _head(told),
         ["## Goals", "", *_goals(told), "", *_claims(told), "", *_goal_words(told)],
+        ["## By model", "", *_by_model(told)],
         ["## Rules on sequential traces", "", *_sequential(told)],
         ["## What was played", "", *_recorded(told)],
         ["## Spread between process pairs", "", *_spreads(told)],
+        ["## Sessions", "", *_sessions(told)],
+        ["## How to do it again", "", *_AGAIN.splitlines()],
     )
     return "\n\n".join("\n".join(lines).rstrip() for lines in parts) + "\n"
 
@@ -65,13 +96,14 @@ def _percent(share: Share) -> str:
 
 def _head(told: VerdictQuality) -> list[str]:
     system = told.system
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(told.versions.items()))
-    dates = " to ".join(dict.fromkeys((told.first_at[:10], told.last_at[:10])))
-    machine = f"{system.cpu_model}, {told.processors} processors, {system.os}, {versions}"
+    memory = f"{system.memory_bytes / (1 << 30):.1f} GiB of memory"
+    machine = f"{system.cpu_model}, {told.processors} processors, {memory}, {system.os}, {system.machine}"
+    recorded = ", ".join(f"{one.minutes:g} minutes {_condition(one.condition)}" for one in told.recorded)
     return [
         "# How often the verdict is wrong",
         "",
-        f"Real executions on {machine}; {told.threads} thread a model; recorded {dates}.",
+        f"Real executions on one machine: {machine}, Python {system.python}; {told.threads} thread a model. "
+        f"Recorded from {told.first_at} to {told.last_at}: {recorded or 'nothing yet'}.",
         "",
         *_ABOUT.splitlines(),
     ]
@@ -83,15 +115,37 @@ def _goals(told: VerdictQuality) -> Iterator[str]:
 
 
 def _row(row: RowCount) -> tuple[str, ...]:
-    condition = "quiet" if row.condition == "quiet" else "load on the other core"
     return (
-        f"{row.slowdown_pct:g} %, {row.margin_pct:g} %, {condition}",
+        _case(row),
         str(row.trials),
         _percent(row.no_regression),
         _percent(row.regression),
         _percent(row.inconclusive),
         "; ".join(map(_goal, row.goals)),
     )
+
+
+def _case(row: RowCount) -> str:
+    return f"{row.slowdown_pct:g} %, {row.margin_pct:g} %, {_condition(row.condition)}"
+
+
+def _condition(condition: Condition) -> str:
+    return "quiet" if condition == "quiet" else "load on the other core"
+
+
+def _by_model(told: VerdictQuality) -> Iterator[str]:
+    rows = [
+        (
+            _case(row),
+            model,
+            str(sum(counts.values())),
+            *(str(sum(counts.get(name, 0) for name in names)) for names in _COLUMNS),
+        )
+        for row in told.rows
+        for model, counts in row.by_model.items()
+    ]
+    head = ("true slowdown, margin", "model", "trials", "no_regression", "regression", "inconclusive")
+    yield from _table(head, rows)
 
 
 def _claims(told: VerdictQuality) -> Iterator[str]:
@@ -105,11 +159,16 @@ def _claims(told: VerdictQuality) -> Iterator[str]:
 
 
 def _goal(goal: GoalCount) -> str:
-    return f"{goal.goal}: {_MARKS[goal.status]}"
+    if goal.found.of == 0:
+        return f"{goal.goal}: no trial yet"
+    so_far = " so far" if goal.status == "too few" else ""
+    return f"{goal.goal}: {_MARKS[goal.status]}, {_percent(goal.found)}{so_far}"
 
 
 def _time(time: TimeCount) -> tuple[str, ...]:
     seen = "-" if time.median_seconds is None else f"median {time.median_seconds:.3g} s"
+    if time.low_seconds is not None and time.high_seconds is not None:
+        seen += f" ({time.low_seconds:.3g}-{time.high_seconds:.3g} s)"
     longest = "" if time.longest_seconds is None else f", longest {time.longest_seconds:.3g} s"
     goal = f"median at most {MEDIAN_SECONDS:g} s of {FEWEST_DUETS} or more: {_MARKS[time.status]}"
     return "time to a verdict, model of 5 ms or less, quiet", str(time.duets), seen + longest, "", "", goal
@@ -118,11 +177,11 @@ def _time(time: TimeCount) -> tuple[str, ...]:
 def _goal_words(told: VerdictQuality) -> list[str]:
     """Which goals are missed, and which cannot be told yet, each said plainly."""
     stated = [
-        (f"{row.slowdown_pct:g} %, {row.margin_pct:g} %, {row.condition}: {goal.goal}", goal.status)
+        (f"{_case(row)}: {goal.goal}; counted: {_percent(goal.found)}", goal.status)
         for row in told.rows
         for goal in row.goals
     ]
-    stated.append(("the time to a verdict", told.time.status))
+    stated.append((f"the time to a verdict; counted: {told.time.duets} measurements", told.time.status))
     lines: list[str] = []
     for status, words in (
         ("missed", "**Goals missed:**"),
@@ -155,7 +214,8 @@ def _recorded(told: VerdictQuality) -> Iterator[str]:
         "median call",
         "minutes",
         "waited for a processor",
-        "flagged",
+        "contaminated",
+        "unsettled",
     )
     rows = [
         (
@@ -166,20 +226,40 @@ def _recorded(told: VerdictQuality) -> Iterator[str]:
             f"{one.minutes:g}",
             f"{100 * one.wait:.2g} % of the time",
             f"{100 * one.contaminated:.2g} % of blocks",
+            f"{100 * one.unsettled:.2g} % of processes",
         )
         for one in told.recorded
         for model, rotations in one.rotations.items()
     ]
     yield from _table(head, rows)
     yield ""
-    yield "Minutes, waits and flagged (contaminated) blocks are those of all models under the condition."
+    yield (
+        "Minutes, waits, contaminated blocks (repeated, and in no estimate) and unsettled processes (counted "
+        "here; a job with one goes to review) are those of all models under the condition."
+    )
     for one in told.recorded:
         if one.condition == "quiet" and one.wait > QUIET_WAIT:
             yield ""
             yield "**The machine was not quiet**: what is called quiet here had other work beside it."
 
 
+def _sessions(told: VerdictQuality) -> Iterator[str]:
+    """Each call of the recorder: what the machine was doing before it, and with what it was recorded."""
+    rows = [
+        (
+            one.at,
+            _condition(one.condition),
+            f"{one.load_1m:g}",
+            ", ".join(f"{name} {version}" for name, version in sorted(one.versions.items())),
+        )
+        for one in told.sessions
+    ]
+    yield from _table(("began", "condition", "load average before (1 min)", "versions"), rows)
+
+
 def _spreads(told: VerdictQuality) -> Iterator[str]:
+    yield "Of the ratio of both sides' medians, one value a process pair: what a true slowdown shows as."
+    yield ""
     head = (
         "condition",
         "model",

@@ -61,14 +61,15 @@ async def record(recording: Recording) -> None:
     """Appends to the file of traces. Raises ``Refused``, and ``StageFailed`` if nothing can be measured."""
     plan = plan_of(default_policy())
     until = time.monotonic() + 60 * recording.minutes
-    played = _already_played(recording)
     calls: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
         if recording.condition == "load":
             stack.enter_context(busy_processor())
         log = stack.enter_context(traces.appending(recording.path, resume=recording.resume))
-        log.append(_session(recording.condition, plan))
+        session = _session(recording.condition, plan)
+        played = _already_played(recording, session)
+        log.append(session)
         prepared = {
             model.name: _prepare(model, folder / str(at), plan, recording.condition)
             for at, model in enumerate(MODELS)
@@ -100,15 +101,18 @@ def _turns(condition: traces.Condition) -> Iterator[tuple[str, str]]:
             yield "duet", goals.TIMED_MODELS[cycle % len(goals.TIMED_MODELS)]
 
 
-def _already_played(recording: Recording) -> Counter[tuple[str, str]]:
-    """Numbers in the file, so that the order of variants goes on. Refuses another machine's."""
+def _already_played(recording: Recording, session: traces.Session) -> Counter[tuple[str, str]]:
+    """Numbers in the file, so that the order of variants goes on.
+
+    Raises ``Refused`` (``conflict``) if it is of another machine, engine or plan.
+    """
     counts: Counter[tuple[str, str]] = Counter()
-    if not (recording.resume and recording.path.exists()):
-        return counts
     for one in traces.read(recording.path):
         if isinstance(one, traces.Session):
-            if one.system.cpu_model != environment.cpu_model():
-                raise Refused("conflict", f"{recording.path} was recorded on {one.system.cpu_model}")
+            if differences := traces.unlike(one, session):
+                raise Refused(
+                    "conflict", f"{recording.path} was recorded otherwise: {'; '.join(differences)}"
+                )
         elif one.condition == recording.condition:
             counts["rotation" if isinstance(one, traces.Rotation) else "duet", one.model] += 1
     return counts

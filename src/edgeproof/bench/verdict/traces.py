@@ -1,12 +1,14 @@
 """The file of traces: one JSON document a line, appended and synced one at a time.
 
 A crash can cost the last line at most: a line without its end is cut off before anything is appended, and
-not read. One file is of one machine; a session line says which, and under what plan.
+not read. One file is of one machine, one plan and one engine, as its session lines say, and has one recorder
+at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,25 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     threads: int
     load_1m: float
     plan: DuetPlan
+
+
+def unlike(one: Session, other: Session) -> tuple[str, ...]:
+    """What keeps traces of two sessions from being counted together: none of it may differ.
+
+    Gates, looks and confidence of a plan are the judge's to choose, afterwards.
+    """
+    facts = {
+        "processor": (one.system.cpu_model, other.system.cpu_model),
+        "processors": (one.processors, other.processors),
+        "threads": (one.threads, other.threads),
+        "onnxruntime": (one.versions.get("onnxruntime"), other.versions.get("onnxruntime")),
+        **{
+            f"plan.{name}": (getattr(one.plan, name), getattr(other.plan, name))
+            for name in DuetPlan.__struct_fields__
+            if name not in ("gates", "looks", "confidence")
+        },
+    }
+    return tuple(f"{name} {before} and {now}" for name, (before, now) in facts.items() if before != now)
 
 
 class Sequential(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,11 +132,18 @@ class TraceLog:
 
 @contextlib.contextmanager
 def appending(path: Path, *, resume: bool) -> Iterator[TraceLog]:
-    """A log at the end of ``path``. Raises ``Refused`` (``conflict``) if it exists and is no resumption."""
+    """A log at the end of ``path``, ours alone.
+
+    Raises ``Refused`` (``conflict``) if it exists and is no resumption, or another recorder has it.
+    """
     if path.exists() and not resume:
         raise Refused("conflict", f"{path} exists: continue it with --resume, or name another file")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused("conflict", f"another recorder is writing to {path}") from error
         _cut_torn_line(file)
         yield TraceLog(file)
 

@@ -37,7 +37,7 @@ def side(typical_ns: float, wait: float = 0.0) -> SideSamples:
     samples = tuple(int(typical_ns * (1 + step / 1000)) for step in range(-2, 3))
     block = Block(at_ns=0, settle_ns=(), samples_ns=samples, load=0.0, wait=wait, flags=())
     return SideSamples(
-        load_ns=1, first_ns=1, warmup_ns=(), settled=True, blocks=(block, block), peak_rss_bytes=1
+        load_ns=1, first_ns=1, warmup_ns=(), settled=True, blocks=(block,) * 8, peak_rss_bytes=1
     )
 
 

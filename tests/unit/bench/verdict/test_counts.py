@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edgeproof.bench.verdict.counts import VerdictQuality, count, share
 from edgeproof.bench.verdict.goals import ROWS, Goal
 from edgeproof.bench.verdict.page import page, summary
 from edgeproof.bench.verdict.sequential import RULES, mann_whitney, mean_or_p99_3
+from edgeproof.bench.verdict.traces import Session
 from edgeproof.contract.errors import Refused
 
 from .hand_made import recorded, rotations, session, timed
@@ -96,6 +98,40 @@ def test_the_time_to_a_verdict_counts_quiet_duets_of_quick_models() -> None:
     assert count([session(), *(timed(20.1) for _ in range(10))]).time.status == "missed"
 
 
+def test_the_median_time_has_an_interval_by_order_statistics() -> None:
+    """Of 10 values the second and the ninth, of 5 none: half to the tenth is 0.001, to the fifth 0.03."""
+    ten = count([session(), *(timed(float(at)) for at in range(10))]).time
+    assert (ten.median_seconds, ten.low_seconds, ten.high_seconds) == (4.5, 1.0, 8.0)
+    five = count([session(), *(timed(float(at)) for at in range(5))]).time
+    assert (five.median_seconds, five.low_seconds, five.high_seconds) == (2.0, None, None)
+
+
+def test_what_a_goal_counts_is_told_of_the_trials_that_count() -> None:
+    goal = Goal("regression", "at most", 0, 2)
+    assert goal.found(["regression", "improved", "regression"]) == 1
+    assert Goal("no_regression", "at least", 1, 3).found(["improved", "regression", "no_regression"]) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(session(), processors=4),
+        replace(session(), threads=2),
+        replace(session(), versions={"edgeproof": "0", "onnxruntime": "2"}),
+        replace(session(), plan=replace(session().plan, blocks=5)),
+    ],
+)
+def test_sessions_that_differ_in_what_matters_are_not_counted_together(other: Session) -> None:
+    with pytest.raises(Refused, match="engine or plan"):
+        count([session(), other])
+
+
+def test_other_gates_and_another_edgeproof_make_no_other_traces() -> None:
+    plan = replace(session().plan, gates={"p50": 1.0}, looks=(8,), confidence=0.9)
+    told = count([session(), replace(session(), plan=plan, versions={"edgeproof": "1"})])
+    assert [one.versions["edgeproof"] for one in told.sessions] == ["0", "1"]
+
+
 def test_traces_of_no_or_two_machines_are_refused() -> None:
     with pytest.raises(Refused, match="of what machine"):
         count(rotations(2))
@@ -111,6 +147,11 @@ def test_the_page_says_what_was_met_missed_and_not_yet_told() -> None:
     assert "too few trials" in text and "Clopper-Pearson" in text and "invented" in text
     assert "not quiet" not in text
     assert "the measuring of a\nnoise floor that the runner does not remember yet" in text
+    assert "regression 0 of 300: too few trials, 0 of 2 (0.0-84.2 %) so far" in text
+    assert "load on the other core: regression 0 of 150; counted: 0 of 2 (0.0-84.2 %)" in text
+    assert "| 0 %, 3 %, quiet | 0.5 ms | 2 |" in text
+    assert "| 2026-01-02T03:04:05Z | quiet | 0 | edgeproof 0 |" in text
+    assert "--resume --minutes 120 --load" in text
     assert "At 0 % against 3 %, quiet, the twin was called an improvement in 0 of" in text
     assert summary(told).strip() in text
     missed = count([session(), *rotations(16, spread=0.001), timed(90.0)] + [timed(90.0)] * 9)

@@ -52,6 +52,18 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     assert len(list(read(path))) == count
 
 
+def test_a_file_has_one_recorder_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    count = write(path)
+    with appending(path, resume=True) as log:
+        with pytest.raises(Refused, match="another recorder") as caught, appending(path, resume=True):
+            pass
+        log.append(timed(1.0))
+    assert caught.value.code == "conflict"
+    with appending(path, resume=True):
+        assert len(list(read(path))) == count + 1
+
+
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     path.write_bytes(b'{"kind":"nonsense"}\n')
