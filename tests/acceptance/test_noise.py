@@ -18,7 +18,7 @@ def test_the_noise_floor_is_measured_shown_and_remembered(models: TinyModels, tm
     result = edgeproof("runner", "noise", str(models.quick), "--home", str(home), "--threads", "1", "--json")
     assert result.returncode == 0, result
     floor = printed(result)
-    assert set(floor["floor_pct"]) == {"p50", "p90"}
+    assert set(floor["floor_pct"]) == {"p50", "p90", "mean", "p95", "p99"}
     assert all(percent > 0 for percent in floor["floor_pct"].values())
     assert floor["pairs"] in (8, 12, 16)
     assert json.loads((home / "noise.json").read_bytes()) == [floor]

@@ -79,6 +79,7 @@ def add(
     """Keep the policy in FILE (TOML), for jobs to name. For admins."""
     checked = read_policy(file)
     connected = connection(context, server, token, data_dir, admin=True)
+    _warn(checked)
 
     async def ask() -> Any:
         async with connected.client() as client:
@@ -91,12 +92,19 @@ def add(
 @_FILE
 @json_option
 def check(file: Path, as_json: bool) -> None:
-    """Check the policy in FILE (TOML), offline. Exits 1 and names every fault."""
+    """Check the policy in FILE (TOML), offline. Exits 1 and names every fault.
+
+    What is valid but does less than it seems, as a gate that can never be certified, is a warning.
+    """
+    from edgeproof.lab.policies.cautions import cautions
+
     checked = read_policy(file)
     if as_json:
-        echo_json({"digest": digest_of(checked), "policy": checked})
+        found = tuple(cautions(checked))
+        echo_json({"digest": digest_of(checked), "policy": checked, "warnings": found})
     else:
         _describe(checked, digest_of(checked))
+        _warn(checked)
 
 
 def read_policy(file: Path) -> Policy:
@@ -109,6 +117,13 @@ def read_policy(file: Path) -> Policy:
         return parse_policy(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise Refused("policy_invalid", f"{file.name} is not UTF-8 text") from error
+
+
+def _warn(policy: Policy) -> None:
+    from edgeproof.lab.policies.cautions import cautions
+
+    for one in cautions(policy):
+        click.echo(f"warning: {one.path}: {one.message}", err=True)
 
 
 def _print(view: Any, as_json: bool) -> None:

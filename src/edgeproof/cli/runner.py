@@ -101,7 +101,7 @@ def noise(
     """Measure this device's noise floor: MODEL (.onnx) against itself, by the protocol of every measurement.
 
     No latency margin tighter than the floor can be kept here. It is remembered for these conditions, and
-    measured anew when they change.
+    measured anew when they change or the device is busier than it was now.
     """
 
     def report(progress: Progress) -> None:
@@ -117,6 +117,7 @@ def noise(
         return
     for metric, percent in floor.floor_pct.items():
         click.echo(f"{metric} {percent:.3g} %")
+    click.echo(f"blocks waited {100 * floor.background:.2g} % of their time for a processor")
     click.echo(f"{floor.pairs} process pairs, conditions sha256:{floor.conditions}")
 
 

@@ -90,8 +90,9 @@ class Comparison(Signed, frozen=True, kw_only=True):
     ``background`` is the load that bore on both sides: the median over counted blocks of the share of their
     time that they waited for a processor. ``contaminated`` blocks were kept out of the estimate.
     ``unstable_pairs`` are those whose warm-up never came to rest; they count, and the policy says what then.
-    ``noise_pct`` is the device's noise floor by metric; ``noise_supported`` whether every margin is
-    above it, or its verdict further from the margin than that; a floor that could not be found supports none.
+    ``noise_pct`` is the device's noise floor by metric, widened where it was found under less load than this;
+    ``noise_supported`` whether every margin is above it, or its verdict further from the margin than that;
+    a floor that could not be found supports none.
     ``shown`` are the latencies that gate nothing here.
     """
 

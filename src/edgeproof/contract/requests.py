@@ -50,7 +50,9 @@ class AnalyzeOptions(Wire, frozen=True, kw_only=True):
     and then decides in its stead.
     ``preset`` wins over ``precision``; int8 with ``calibration`` is static, without it dynamic.
     Without ``baseline`` the source model as it is, on the same backend, is the baseline. With fewer
-    ``runs`` (counted calls a block) the tail would not differ from the median.
+    ``runs`` (counted calls a block) the tail would not differ from the median. ``warmup`` is the least number
+    of warm-up calls: up to 10 of them are 10, of which two windows can be told apart; with 0 nobody sees a
+    process come to rest, and the pairs are unstable.
 
     ``runner`` names the device; ``device_class``, ``min_memory_bytes``, ``min_vram_bytes`` (of one GPU) and
     ``runner_labels`` say what it must be like, and count for every run of the job. A label with several

@@ -87,10 +87,10 @@ class DuetPlan(Signed, frozen=True, kw_only=True):
     block after ``settle_calls`` uncounted ones; ``calls_per_block`` 0 lets the runner choose from the
     model's speed. A block whose wait for a processor differs from the other side's by more than
     ``load_difference`` (a share of its time; ``domain.contamination``) does not count and is repeated;
-    a pair has ``repeats`` blocks for that. Warm-up goes on in windows of half of ``warmup_calls`` until two
-    in a row agree within ``warmup_tolerance_pct``, for ``warmup_windows`` windows at most
-    (``domain.warmup``). The runner may stop at a planned look once every
-    gate is decided, or one found a regression.
+    a pair has ``repeats`` blocks for that. Warm-up goes on in windows of half of ``warmup_calls``, but
+    never of less than 5 calls, until two in a row agree within ``warmup_tolerance_pct``, for
+    ``warmup_windows`` windows at most (``domain.warmup``); 0 ``warmup_calls`` is none. The runner may stop
+    at a planned look once every gate is decided, or one found a regression.
     """
 
     looks: tuple[int, ...]
@@ -243,11 +243,13 @@ class NoiseFloor(Signed, frozen=True, kw_only=True):
 
     ``floor_pct`` is, per latency metric, how far the 95 % interval of the ratio of ``pairs`` process pairs
     reaches from 1, in percent. It holds under ``conditions``: the digest of backend, target, threads,
-    versions, processor, governor, and the magnitude of the model's latency. A runner measures it once for
-    each of them; it is the runner's word.
+    versions, processor, governor, and the magnitude of the model's latency. ``background`` is the median
+    share (0 to 1) of a block's time that those pairs waited for a processor: it says nothing of a device that
+    bears more. A runner measures it once for each of them; it is the runner's word.
     """
 
     conditions: Digest
+    background: float
     pairs: int
     floor_pct: dict[str, float]
     measured_at: UtcTime

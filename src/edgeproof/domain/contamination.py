@@ -15,6 +15,8 @@ UNMATCHED: Final = "unmatched"
 """Nothing is wrong with it, but the load changed for good within its round, so it has no counterpart."""
 EVENTS: Final = ("throttled", "swapped", "frequency")
 FLAGS: Final = (*EVENTS, CONTENDED, UNMATCHED)
+SAME_LOAD: Final = 0.05
+"""The share of a block's time by which two waits may differ and still count as the same load."""
 
 
 def alike(wait: float, other: float, difference: float) -> bool:

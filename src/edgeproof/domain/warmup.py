@@ -6,11 +6,16 @@ Standard library only: measured processes import it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+FEWEST_CALLS: Final = 5
+"""A smaller window shows its calls' own scatter, and not whether the model is still getting faster."""
 
 
 def window_calls(warmup_calls: int) -> int:
-    """Calls in a window: half of the least number of warm-up calls, rounded up; 0 is no warm-up at all."""
-    return -(-warmup_calls // 2)
+    """Calls in a window: half of the least number of warm-up calls, rounded up, and ``FEWEST_CALLS`` at
+    least; 0 is no warm-up at all."""
+    return max(-(-warmup_calls // 2), FEWEST_CALLS) if warmup_calls else 0
 
 
 def settled(taken_ns: Sequence[int], window: int, tolerance_pct: float) -> bool:

@@ -21,7 +21,7 @@ from edgeproof.contract.samples import PairSamples, RawQuality
 from edgeproof.contract.statements import EnvironmentSnapshot, NoiseFloor
 from edgeproof.lab.circumstances import changed_conditions, measured_under
 from edgeproof.lab.gates import SHOWN, compare_latency, estimate_latency, pair_values, split_confidence
-from edgeproof.lab.noise import too_tight, without_floor
+from edgeproof.lab.noise import floors_under, too_tight, widened_words, without_floor
 from edgeproof.lab.percentiles import certify
 from edgeproof.lab.quality import compare_accuracy, compare_agreement
 
@@ -57,7 +57,7 @@ def compare(
     if environment is not None:
         unlike += changed_conditions(*environment)
     conditions = measured_under(pairs)
-    floors = {} if noise is None else noise.floor_pct
+    floors = {} if noise is None else floors_under(noise, conditions.background, pairs)
     tight = tuple(too_tight(latency, floors))
     unknown = () if noise is None else tuple(without_floor(latency, floors))
     return Comparison(
@@ -87,6 +87,7 @@ def compare(
         notes=(
             *_usable_notes(pairs, policy),
             *conditions.words(),
+            *(() if noise is None else widened_words(noise, conditions.background)),
             *(gate.words() for gate in tight),
             *unknown,
             *(f"conditions differ: {one}" for one in unlike),

@@ -1,6 +1,7 @@
 """The deployment decision: facts in, the policy's rules over them, the gravest one decides.
 
-The table of rules is the policy's; nothing here knows a rule by name.
+The table of rules is the policy's; nothing here knows one of its rules by name. Two rules are nobody's to
+leave out (``HELD``).
 """
 
 from __future__ import annotations
@@ -30,11 +31,38 @@ NO_RULE: Final = Rule(
     action="Add a rule for this case to the policy.",
 )
 
+DEPLOYS: Final[frozenset[Decision]] = frozenset({"deployable", "deployable_with_note"})
+HELD: Final = (
+    Rule(
+        id="held_noise_floor_review",
+        when={"noise": ("too_tight",)},
+        decision="review_required",
+        effect="The device is noisier than the policy's margin, and no policy can do without that.",
+        action="Analyse again on a quieter device, or under a policy with a wider margin.",
+    ),
+    Rule(
+        id="held_warmup_unstable_review",
+        when={"stability": ("unstable",)},
+        decision="review_required",
+        effect="At least one process pair never came to rest, and no policy can average that away.",
+        action="Analyse again on a quieter device, or with more warm-up calls.",
+    ),
+)
+"""They fire where the policy's own rules would deploy in spite of the fact."""
+
 
 def fired(rules: Sequence[Rule], facts: Mapping[str, str]) -> tuple[Rule, ...]:
-    """The rules that fire, gravest first, then in the policy's order; ``NO_RULE`` alone if none does."""
-    found = [rule for rule in rules if all(facts.get(name) in values for name, values in rule.when.items())]
-    return tuple(sorted(found, key=lambda rule: GRAVITY.index(rule.decision))) or (NO_RULE,)
+    """The rules that fire, gravest first, then in the policy's order; ``NO_RULE`` alone if none does.
+
+    Rules of ``HELD`` come before those of a policy that would deploy.
+    """
+    found = _firing(rules, facts)
+    told = tuple(sorted(found, key=lambda rule: GRAVITY.index(rule.decision))) or (NO_RULE,)
+    return (*_firing(HELD, facts), *told) if told[0].decision in DEPLOYS else told
+
+
+def _firing(rules: Sequence[Rule], facts: Mapping[str, str]) -> list[Rule]:
+    return [rule for rule in rules if all(facts.get(name) in values for name, values in rule.when.items())]
 
 
 def decide(

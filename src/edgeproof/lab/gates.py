@@ -27,7 +27,7 @@ from edgeproof.lab.percentiles import TAILS, certify
 from edgeproof.lab.statistics import signed_rank_interval
 
 ALWAYS_DECIDABLE: Final[frozenset[LatencyMetric]] = frozenset({"p50", "p90"})
-"""Their block statistics are steady enough that only the interval counts; all others need certifying."""
+"""They always come to a verdict. Of the p90, that is ``inconclusive`` until it is certified."""
 
 SHOWN: Final[tuple[LatencyMetric, ...]] = ("mean", "p95", "p99")
 _FRACTIONS: Final[dict[LatencyMetric, float]] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -73,9 +73,12 @@ def compare_latency(
 ) -> LatencyComparison:
     """``estimate_latency`` against a non-inferiority margin. Raises as that does."""
     told = estimate_latency(pairs, metric, confidence)
-    decidable = metric in ALWAYS_DECIDABLE or (
-        certified(certify(pairs), metric) and narrow(told.ratio_low, told.ratio_high, margin_pct)
-    )
+    verdict = latency_verdict(told.ratio_low, told.ratio_high, margin_pct)
+    sure = certified(certify(pairs), metric)
+    if metric not in ALWAYS_DECIDABLE and not (sure and narrow(told.ratio_low, told.ratio_high, margin_pct)):
+        verdict = "not_decidable"
+    elif not sure:
+        verdict = "inconclusive"
     return LatencyComparison(
         metric=metric,
         baseline_ms=told.baseline_ms,
@@ -85,10 +88,8 @@ def compare_latency(
         ratio_high=told.ratio_high,
         confidence=told.confidence,
         margin_pct=round6(margin_pct),
-        verdict=latency_verdict(told.ratio_low, told.ratio_high, margin_pct)
-        if decidable
-        else "not_decidable",
-        improved=decidable and told.ratio_high is not None and told.ratio_high < 1,
+        verdict=verdict,
+        improved=verdict == "no_regression" and told.ratio_high is not None and told.ratio_high < 1,
     )
 
 

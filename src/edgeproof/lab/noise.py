@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples
-from edgeproof.contract.statements import DuetPlan
-from edgeproof.lab.gates import compare_latency
+from edgeproof.contract.statements import DuetPlan, NoiseFloor
+from edgeproof.domain.contamination import SAME_LOAD, alike
+from edgeproof.lab.circumstances import measured_under
+from edgeproof.lab.gates import compare_latency, estimate_latency
 from edgeproof.lab.looks import gates_at
 
 CONFIDENCE: Final = 0.95
-FLOORED: Final[tuple[LatencyMetric, ...]] = ("p50", "p90")
-"""The metrics whose floor is measured."""
+FLOORED: Final[tuple[LatencyMetric, ...]] = get_args(LatencyMetric)
+"""The metrics whose floor is measured: all that a policy can gate."""
 
 
 def noise_floor(pairs: Sequence[PairSamples]) -> dict[str, float]:
@@ -60,9 +62,65 @@ class TightGate(NamedTuple):
         )
 
 
+def usable_floor(
+    remembered: Sequence[NoiseFloor], conditions: str, pairs: Sequence[PairSamples], plan: DuetPlan
+) -> NoiseFloor | None:
+    """The remembered floor that can vouch for ``pairs``, None if it has to be measured again.
+
+    Of those found under these conditions and no less load, the one found under the least; only if no verdict
+    rests on a margin below it, for the device may have been busy then. Raises as ``looks.decided``.
+    """
+    background = measured_under(pairs).background
+    known = [one for one in remembered if one.conditions == conditions and not too_quiet(one, background)]
+    nearest = min(known, key=lambda one: one.background, default=None)
+    return nearest if nearest is not None and supports(nearest.floor_pct, pairs, plan) else None
+
+
 def supports(floors: Mapping[str, float], pairs: Sequence[PairSamples], plan: DuetPlan) -> bool:
-    """Whether no gate's verdict rests on a margin below its floor. Raises as ``looks.decided``."""
-    return all(gate.stands for gate in too_tight(gates_at(pairs, plan), floors))
+    """Whether every gate has a floor, and none's verdict rests on a margin below it.
+
+    Raises as ``looks.decided``.
+    """
+    gates = gates_at(pairs, plan)
+    return all(gate.stands for gate in too_tight(gates, floors)) and not any(without_floor(gates, floors))
+
+
+def too_quiet(floor: NoiseFloor, background: float) -> bool:
+    """Whether the floor was found under less load than ``background`` (a share of a block's time).
+
+    A floor from a busier device is only wider than it need be.
+    """
+    return background > floor.background and not alike(background, floor.background, SAME_LOAD)
+
+
+def floors_under(floor: NoiseFloor, background: float, pairs: Sequence[PairSamples]) -> dict[str, float]:
+    """The floors that hold for ``pairs``, percent: one that is ``too_quiet`` is widened by their own spread.
+
+    What equal sides show lies within twice the half-width of a 95 % interval: so far off may the estimate be,
+    and so far does the interval reach from there. The half-width of ``pairs`` is one under this load. A
+    metric without an interval has no floor.
+    """
+    if not too_quiet(floor, background):
+        return dict(floor.floor_pct)
+    widened: dict[str, float] = {}
+    for metric in FLOORED:
+        if metric not in floor.floor_pct:
+            continue
+        told = estimate_latency(pairs, metric, CONFIDENCE)
+        if told.ratio_low is not None and told.ratio_high is not None:
+            half = max(told.ratio_high / told.ratio, told.ratio / told.ratio_low)
+            widened[metric] = round6(max(floor.floor_pct[metric], 100 * (half**2 - 1)))
+    return widened
+
+
+def widened_words(floor: NoiseFloor, background: float) -> Iterator[str]:
+    """A sentence if the floor is ``too_quiet``."""
+    if too_quiet(floor, background):
+        yield (
+            "this device's noise floor was found while blocks waited "
+            f"{100 * floor.background:.2g} % of their time for a processor, here they waited "
+            f"{100 * background:.2g} %: it is widened to what the spread of these pairs allows"
+        )
 
 
 def too_tight(latency: Sequence[LatencyComparison], floors: Mapping[str, float]) -> Iterator[TightGate]:
@@ -74,12 +132,12 @@ def too_tight(latency: Sequence[LatencyComparison], floors: Mapping[str, float])
 
 
 def without_floor(latency: Sequence[LatencyComparison], floors: Mapping[str, float]) -> Iterator[str]:
-    """A sentence for each gate whose floor should have been found and was not: no margin is known to hold.
+    """A sentence for each gate whose floor could not be found: no margin is known to hold.
 
     So it is where the baseline's own pairs had too few blocks that were not contaminated.
     """
     for gate in latency:
-        if gate.metric in FLOORED and gate.metric not in floors and gate.verdict != "not_decidable":
+        if gate.metric not in floors and gate.verdict != "not_decidable":
             yield f"this device's noise floor for {gate.metric} could not be found, so it supports no margin"
 
 

@@ -24,6 +24,7 @@ from edgeproof.contract.statements import (
     RuntimeConfig,
     StageConfig,
 )
+from edgeproof.domain.contamination import SAME_LOAD
 from edgeproof.domain.jobs import TERMINAL
 
 SOURCE_PRESET: Final = "source"
@@ -34,7 +35,7 @@ WARMUP_CALLS: Final = 20
 WARMUP_WINDOWS: Final = 12
 WARMUP_TOLERANCE_PCT: Final = 5.0
 REPEATS: Final = 10
-LOAD_DIFFERENCE: Final = 0.05
+LOAD_DIFFERENCE: Final = SAME_LOAD
 RUNNER_CHOOSES: Final = 0
 """``threads`` and ``calls_per_block``: the device's physical cores, and enough calls for a block."""
 

@@ -46,7 +46,7 @@ def latency_words(gate: LatencyComparison, comparison: Comparison) -> str:
     where = {
         "no_regression": f"is inside the {gate.margin_pct:g} % margin",
         "regression": f"is wholly beyond the {gate.margin_pct:g} % margin",
-        "inconclusive": f"straddles the {gate.margin_pct:g} % margin",
+        "inconclusive": inconclusive_words(gate, comparison.percentiles),
     }[gate.verdict]
     faster = " and faster" if gate.improved else ""
     interval = f"[{gate.ratio_low:.4f}, {gate.ratio_high:.4f}]"
@@ -55,7 +55,11 @@ def latency_words(gate: LatencyComparison, comparison: Comparison) -> str:
 
 def conditions_words(comparison: Comparison) -> str:
     """One sentence: noise floor, background load, contaminated blocks, warm-up."""
-    floors = ", ".join(f"{metric} {percent:.3g} %" for metric, percent in comparison.noise_pct.items())
+    floors = ", ".join(
+        f"{gate.metric} {comparison.noise_pct[gate.metric]:.3g} %"
+        for gate in comparison.latency
+        if gate.metric in comparison.noise_pct
+    )
     unstable = ", ".join(map(str, comparison.unstable_pairs))
     said = (
         f"this device's noise floor is {floors}" if floors else "this device's noise floor is not known",
@@ -73,6 +77,14 @@ def certificate_words(percentile: CertifiedPercentile) -> str:
     """``certified`` or ``not certified (48 of 64)``, by the side with fewer blocks."""
     blocks = min(percentile.baseline_blocks, percentile.candidate_blocks)
     return "certified" if percentile.certified else f"not certified ({blocks} of {percentile.needed})"
+
+
+def inconclusive_words(gate: LatencyComparison, percentiles: Iterable[CertifiedPercentile]) -> str:
+    """What is wanting: blocks, or an interval that lies on one side of the margin."""
+    for percentile in percentiles:
+        if percentile.metric == gate.metric and not percentile.certified:
+            return f"is {certificate_words(percentile)} blocks, too few to hold it against a margin"
+    return f"straddles the {gate.margin_pct:g} % margin"
 
 
 def undecidable_words(gate: LatencyComparison, percentiles: Iterable[CertifiedPercentile]) -> str:

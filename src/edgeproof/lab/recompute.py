@@ -34,7 +34,8 @@ def check_results(measured: Measurement, samples: RawSamples, quality: RawQualit
     _check_protocol(plan, samples)
     _demand(
         set(measured.noise.floor_pct) <= set(get_args(LatencyMetric))
-        and all(floor >= 0 for floor in measured.noise.floor_pct.values()),
+        and all(floor >= 0 for floor in measured.noise.floor_pct.values())
+        and 0 <= measured.noise.background <= 1,
         "the noise floor is impossible",
     )
     _check_quality(measured.config, quality)

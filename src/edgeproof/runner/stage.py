@@ -147,19 +147,16 @@ async def _measure(
     remembered: tuple[NoiseFloor, ...],
     report: Callable[[Progress], None],
 ) -> Outcome:
+    from edgeproof.lab.circumstances import measured_under
     from edgeproof.lab.looks import decided
-    from edgeproof.lab.noise import noise_floor, supports
+    from edgeproof.lab.noise import noise_floor, usable_floor
     from edgeproof.runtime.duet import RuntimeInputs, measure
 
-    known = {one.conditions: one for one in remembered}
     used: NoiseFloor | None = None
 
     def noise_known(conditions: str, pairs: Sequence[PairSamples]) -> bool:
-        """A floor that the verdict is not clear of is measured again: the device may have been busy."""
         nonlocal used
-        floor = known.get(conditions)
-        if floor is not None and supports(floor.floor_pct, pairs, config.plan):
-            used = floor
+        used = usable_floor(remembered, conditions, pairs, config.plan)
         return used is not None
 
     done = await measure(
@@ -174,6 +171,7 @@ async def _measure(
     )
     noise = used or NoiseFloor(
         conditions=done.conditions,
+        background=measured_under(done.twins).background,
         pairs=len(done.twins),
         floor_pct=noise_floor(done.twins),
         measured_at=done.environment_after.at,

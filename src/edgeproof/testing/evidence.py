@@ -74,6 +74,7 @@ from edgeproof.domain.measurement import (
 )
 from edgeproof.domain.warmup import window_calls
 from edgeproof.lab.chain import inputs_of
+from edgeproof.lab.noise import FLOORED
 from edgeproof.lab.policies import default_policy
 
 NOW = "2026-01-02T03:04:05Z"
@@ -99,7 +100,7 @@ class Scene:
     accuracy: tuple[float, float] | None = (0.98, 0.98)
     images: int = 200
     pairs: int = 8
-    blocks: int = 2
+    blocks: int = 8
     calls: int = 5
     jitter: float = 0.003
     settled: bool = True
@@ -358,8 +359,9 @@ class _Maker:
 def _noise(scene: Scene) -> NoiseFloor:
     return NoiseFloor(
         conditions=sha256_hex(b"conditions"),
+        background=0.0,
         pairs=8,
-        floor_pct={} if scene.noise_pct is None else dict.fromkeys(("p50", "p90"), scene.noise_pct),
+        floor_pct={} if scene.noise_pct is None else dict.fromkeys(FLOORED, scene.noise_pct),
         measured_at=NOW,
     )
 

@@ -68,7 +68,7 @@ async def test_measures_as_planned(
         for side in (pair.baseline, pair.candidate):
             assert [len(block.samples_ns) for block in side.blocks] == [20, 20]
             assert [len(block.settle_ns) for block in side.blocks] == [3, 3]
-            assert len(side.warmup_ns) in (4, 6, 8)
+            assert len(side.warmup_ns) in (10, 15, 20)
             assert min(side.load_ns, side.first_ns, side.peak_rss_bytes) > 0
         starts = [
             (block.at_ns, name) for name in ("baseline", "candidate") for block in getattr(pair, name).blocks
@@ -148,7 +148,7 @@ async def test_a_warm_up_that_never_settles_is_said(
         on_progress=ignore,
     )
     sides = [side for pair in outcome.samples.pairs for side in (pair.baseline, pair.candidate)]
-    assert {(len(side.warmup_ns), side.settled) for side in sides} == {(2, False)}
+    assert {(len(side.warmup_ns), side.settled) for side in sides} == {(5, False)}
 
 
 async def test_an_unknown_noise_floor_is_measured_on_the_baseline(
@@ -179,8 +179,8 @@ async def test_an_unknown_noise_floor_is_measured_on_the_baseline(
     assert messages[-1] == "measuring the noise floor"
     known = await play(known=True)
     assert (len(known.samples.pairs), known.twins) == (2, ())
+    # A model of microseconds may be of another magnitude a moment later: then the conditions differ.
     assert asked == [unknown.conditions, known.conditions]
-    assert unknown.conditions == known.conditions
 
 
 async def test_a_batch_is_split_into_samples(

@@ -34,6 +34,19 @@ def test_as_json_it_is_the_policy(tmp_path: Path) -> None:
     told = json.loads(check(tmp_path / "policy.toml", TEXT, "--json"))
     assert told["digest"] == digest_of(default_policy())
     assert told["policy"]["name"] == "edgeproof-default"
+    assert told["warnings"] == []
+
+
+def test_a_gate_that_can_never_be_certified_is_warned_of(tmp_path: Path) -> None:
+    gate = '[[latency.gates]]\nmetric = "p99"\nmargin_pct = 10.0\n\n[accuracy]'
+    text = TEXT.replace("[accuracy]", gate, 1)
+    (warning,) = json.loads(check(tmp_path / "policy.toml", text, "--json"))["warnings"]
+    assert warning["path"] == "$.latency.gates[2]"
+    assert (
+        "p99 can never be certified: 16 process pairs have at most 160 blocks, and it takes 662"
+        in (warning["message"])
+    )
+    assert f"warning: $.latency.gates[2]: {warning['message']}" in check(tmp_path / "policy.toml", text)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,11 @@ def test_warming_up_ends() -> None:
 
 
 def test_windows() -> None:
-    assert [window_calls(calls) for calls in (0, 1, 2, 5, 20)] == [0, 1, 1, 3, 10]
+    assert [window_calls(calls) for calls in (0, 11, 12, 20)] == [0, 6, 6, 10]
+
+
+def test_no_window_is_too_small_to_show_anything() -> None:
+    assert {window_calls(calls) for calls in (1, 2, 5, 10)} == {5}
 
 
 def test_a_process_that_was_not_warmed_up_is_not_called_settled() -> None:

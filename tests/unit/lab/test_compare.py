@@ -104,6 +104,31 @@ def test_another_system_or_condition_is_named_but_never_a_regression() -> None:
     )
 
 
+def test_a_floor_from_a_quieter_device_vouches_for_no_busy_one() -> None:
+    """Equal sides with a spread of 1 % between pairs: inside the margin, and below what that load allows."""
+    dossier = dossier_of(Scene(images=1000, ratio=1.0, jitter=0.01, seed=3))
+    measured = dossier.measurement.predicate
+
+    def busy(one: SideSamples) -> SideSamples:
+        blocks = tuple(msgspec.structs.replace(block, wait=0.25) for block in one.blocks)
+        return msgspec.structs.replace(one, blocks=blocks)
+
+    def told(background: float) -> Comparison:
+        pairs = [
+            msgspec.structs.replace(pair, baseline=busy(pair.baseline), candidate=busy(pair.candidate))
+            for pair in dossier.samples.pairs
+        ]
+        floor = msgspec.structs.replace(measured.noise, background=background)
+        results = (measured.baseline, measured.candidate)
+        return compare(*results, pairs, dossier.quality, dossier.policy, floor)
+
+    same, quiet = told(0.2), told(0.0)
+    assert (same.background, same.noise_supported, same.noise_pct["p50"]) == (0.25, True, 0.5)
+    assert quiet.noise_pct["p50"] > 1.0 and not quiet.noise_supported
+    assert any("it is widened to what the spread of these pairs allows" in note for note in quiet.notes)
+    assert same.latency == quiet.latency
+
+
 def test_a_device_that_changed_meanwhile_makes_the_comparison_conditional() -> None:
     dossier = dossier_of(GOOD)
     measured = dossier.measurement.predicate
@@ -136,9 +161,9 @@ def test_pairs_without_a_usable_block_are_left_out_and_said() -> None:
     told = compared(pairs=(*pairs[:-1], last))
     assert told.notes == (
         "1 of 8 process pairs had no usable block and are left out",
-        "2 of 32 blocks were contaminated: kept in the raw data, not in the estimate",
+        "8 of 128 blocks were contaminated: kept in the raw data, not in the estimate",
     )
-    assert told.contaminated == 2
+    assert told.contaminated == 8
     assert told.latency[0].verdict == "inconclusive" and told.latency[0].ratio_low is None
     assert told.overall == "inconclusive"
 
@@ -155,7 +180,10 @@ def test_a_background_load_is_told_with_its_size() -> None:
     )
     told = compared(pairs=pairs)
     assert (quiet.background, quiet.notes, told.background) == (0.0, (), 0.25)
-    assert told.notes == ("background load on both sides: blocks waited 25 % of their time for a processor",)
+    assert told.notes[0] == (
+        "background load on both sides: blocks waited 25 % of their time for a processor"
+    )
+    assert len(told.notes) == 2 and "noise floor was found while blocks waited 0 %" in told.notes[1]
     assert told.latency == quiet.latency
 
 

@@ -1,7 +1,8 @@
 """Which rules fire, and in which order they are told."""
 
 from edgeproof.contract.policy import Decision, Rule
-from edgeproof.lab.decide import NO_RULE, fired
+from edgeproof.lab.decide import HELD, NO_RULE, fired
+from edgeproof.lab.facts import FACTS
 
 
 def rule(name: str, decision: Decision, **when: tuple[str, ...]) -> Rule:
@@ -33,6 +34,28 @@ def test_every_fact_named_must_fit() -> None:
 def test_without_a_rule_the_decision_is_unknown() -> None:
     assert fired(RULES, {"latency": "regression", "guard": "ok"}) == (NO_RULE,)
     assert NO_RULE.decision == "unknown"
+
+
+def test_what_no_policy_may_leave_out_comes_before_a_policy_that_would_deploy() -> None:
+    unstable, tight = {"stability": "unstable"}, {"noise": "too_tight"}
+    for decision in ("deployable", "deployable_with_note"):
+        always = (rule("always", decision),)
+        assert fired(always, {"stability": "stable", "noise": "supported"}) == always
+        assert [one.id for one in fired(always, unstable)] == ["held_warmup_unstable_review", "always"]
+        assert [one.id for one in fired(always, {**unstable, **tight})] == [
+            "held_noise_floor_review",
+            "held_warmup_unstable_review",
+            "always",
+        ]
+        assert fired(always, tight)[0].decision == "review_required"
+
+
+def test_a_policy_that_keeps_it_back_itself_says_how() -> None:
+    for decision in ("blocked", "unknown", "review_required"):
+        own = (rule("own", decision, noise=("too_tight",)), rule("note", "deployable_with_note"))
+        assert fired(own, {"noise": "too_tight"})[0].id == "own"
+        assert not any(one in HELD for one in fired(own, {"noise": "too_tight"}))
+    assert all(set(values) <= set(FACTS[fact]) for one in HELD for fact, values in one.when.items())
 
 
 def test_a_rule_without_conditions_always_fires() -> None:

@@ -127,6 +127,15 @@ def test_a_tail_gates_only_when_certified() -> None:
     assert compare_latency(calls_of_a_tail(8, 17), "p95", 3.0, EACH).verdict == "no_regression"
 
 
+def test_a_p90_that_is_not_certified_is_never_inside_its_margin() -> None:
+    few, enough = (compare_latency(pairs(8, 0.5, blocks=blocks), "p90", 5.0, EACH) for blocks in (7, 8))
+    assert (few.verdict, few.improved) == ("inconclusive", False)
+    assert few.ratio_high == enough.ratio_high and few.ratio_high is not None and few.ratio_high < 0.51
+    assert (enough.verdict, enough.improved) == ("no_regression", True)
+    assert compare_latency(pairs(8, 2.0, blocks=7), "p90", 5.0, EACH).verdict == "inconclusive"
+    assert not decided(pairs(8, 0.5, blocks=7), PLAN) and decided(pairs(12, 0.5, blocks=7), PLAN)
+
+
 def test_a_tail_gates_only_when_its_interval_is_narrower_than_the_margin() -> None:
     wide = compare_latency(calls_of_a_tail(8, 17, ratio=1.2, spread=0.02), "p95", 3.0, EACH)
     assert wide.verdict == "not_decidable"

@@ -3,9 +3,19 @@ import pytest
 
 from edgeproof.contract.comparison import LatencyComparison
 from edgeproof.contract.requests import AnalyzeOptions
+from edgeproof.contract.samples import PairSamples, SideSamples
+from edgeproof.contract.statements import NoiseFloor
 from edgeproof.lab.dossier import assemble
-from edgeproof.lab.gates import latency_verdict
-from edgeproof.lab.noise import noise_floor, supports, too_tight, without_floor
+from edgeproof.lab.gates import estimate_latency, latency_verdict
+from edgeproof.lab.noise import (
+    floors_under,
+    noise_floor,
+    supports,
+    too_tight,
+    usable_floor,
+    widened_words,
+    without_floor,
+)
 from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -18,7 +28,7 @@ def floor_of(scene: Scene) -> dict[str, float]:
 
 def test_the_floor_is_how_far_equal_models_seem_to_differ() -> None:
     quiet, noisy = (floor_of(Scene(ratio=1.0, jitter=jitter, calls=9)) for jitter in (0.002, 0.05))
-    assert set(quiet) == set(noisy) == {"p50", "p90"}
+    assert set(quiet) == set(noisy) == {"p50", "p90", "mean", "p95", "p99"}
     assert 0 < quiet["p50"] < 1 < noisy["p50"] < 15
 
 
@@ -35,7 +45,7 @@ def test_a_floor_supports_what_is_clear_of_it(ratio: float, floor: float, held: 
     pairs = assemble(made.documents, made.evidence, made.control_plane.public).samples.pairs
     plan = duet_plan(default_policy(), AnalyzeOptions())
     assert supports({"p50": floor, "p90": floor}, pairs, plan) is held
-    assert supports({}, pairs, plan)
+    assert not supports({"p50": 0.1}, pairs, plan) and not supports({}, pairs, plan)
 
 
 def test_too_few_pairs_have_no_floor() -> None:
@@ -57,6 +67,78 @@ def gate(
         },
         LatencyComparison,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["p50", "p90", "mean", "p95", "p99"])
+def test_every_metric_that_can_gate_has_a_floor(metric: str) -> None:
+    (tight,) = too_tight((gate(0.99, 1.01, 2.0, metric),), {metric: 2.5})
+    assert tight.metric == metric and not tight.stands
+    assert len([*without_floor((gate(0.99, 1.01, 2.0, metric),), {})]) == 1
+
+
+def loaded(wait: float) -> tuple[PairSamples, ...]:
+    """Equal pairs all of whose blocks waited this share of their time."""
+    made = make_evidence(Scene(ratio=1.0, jitter=0.001))
+    pairs = assemble(made.documents, made.evidence, made.control_plane.public).samples.pairs
+
+    def side(one: SideSamples) -> SideSamples:
+        blocks = tuple(msgspec.structs.replace(block, wait=wait) for block in one.blocks)
+        return msgspec.structs.replace(one, blocks=blocks)
+
+    return tuple(
+        msgspec.structs.replace(pair, baseline=side(pair.baseline), candidate=side(pair.candidate))
+        for pair in pairs
+    )
+
+
+def floor_under(background: float, percent: float = 1.0, name: str = "here") -> NoiseFloor:
+    return NoiseFloor(
+        conditions=name,
+        background=background,
+        pairs=8,
+        floor_pct=dict.fromkeys(("p50", "p90"), percent),
+        measured_at="2026-01-02T03:04:05Z",
+    )
+
+
+def test_a_floor_vouches_for_no_busier_device_than_its_own() -> None:
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    quiet, busy = floor_under(0.0), floor_under(0.3, 2.0)
+    assert usable_floor([quiet, busy], "here", loaded(0.05), plan) == quiet
+    assert usable_floor([quiet], "here", loaded(0.06), plan) is None
+    assert usable_floor([quiet, busy], "here", loaded(0.3), plan) == busy
+    assert usable_floor([quiet, busy], "here", loaded(0.6), plan) == busy  # a factor of 2 is the same load
+    assert usable_floor([quiet, busy], "here", loaded(0.61), plan) is None
+    assert usable_floor([busy], "here", loaded(0.0), plan) == busy  # wider than it need be
+    assert usable_floor([quiet, busy], "elsewhere", loaded(0.0), plan) is None
+
+
+def test_no_floor_is_picked_because_it_is_narrow() -> None:
+    """The nearest in load counts; if it does not do, the floor is measured again."""
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    assert usable_floor([floor_under(0.0, 4.0), floor_under(0.3, 1.0)], "here", loaded(0.0), plan) is None
+
+
+def test_a_floor_of_a_quieter_device_is_widened_by_the_spread_of_the_pairs() -> None:
+    quiet, pairs = floor_under(0.0, 0.01), loaded(0.25)
+    told = estimate_latency(pairs, "p50", 0.95)
+    assert told.ratio_low is not None and told.ratio_high is not None
+    half = max(told.ratio_high / told.ratio, told.ratio / told.ratio_low)
+    assert half > 1.0001
+    widened = floors_under(quiet, 0.25, pairs)
+    assert widened["p50"] == pytest.approx(100 * (half**2 - 1), rel=1e-4)
+    assert set(widened) == {"p50", "p90"}
+    assert floors_under(floor_under(0.2, 0.01), 0.25, pairs) == {"p50": 0.01, "p90": 0.01}
+    assert floors_under(floor_under(0.0, 50.0), 0.25, pairs) == {"p50": 50.0, "p90": 50.0}
+    assert floors_under(quiet, 0.25, pairs[:4]) == {}
+
+
+def test_a_widened_floor_is_told() -> None:
+    assert [*widened_words(floor_under(0.0), 0.04)] == []
+    assert [*widened_words(floor_under(0.01), 0.25)] == [
+        "this device's noise floor was found while blocks waited 1 % of their time for a processor, "
+        "here they waited 25 %: it is widened to what the spread of these pairs allows"
+    ]
 
 
 def test_margins_below_the_floor_are_named() -> None:
@@ -96,7 +178,7 @@ def test_a_gate_that_is_not_decidable_needs_no_floor() -> None:
 
 
 def test_a_floor_that_could_not_be_found_supports_no_margin() -> None:
-    gates = (gate(0.99, 1.01), gate(0.99, 1.01, 5.0, "p90"), gate(0.99, 1.01, 5.0, "mean"))
+    gates = (gate(0.99, 1.01), gate(0.99, 1.01, 5.0, "p90"))
     assert [*without_floor(gates, {"p50": 0.5, "p90": 0.5})] == []
     assert [*without_floor(gates, {"p50": 0.5})] == [
         "this device's noise floor for p90 could not be found, so it supports no margin"

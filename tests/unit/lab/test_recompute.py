@@ -145,9 +145,10 @@ def test_what_counts_and_what_does_not_follows_from_the_load() -> None:
 
 
 def warmed_up(*taken_ns: int, settled: bool) -> RawSamples:
-    """The plan of these samples: windows of one call, 12 at most, 5 %."""
+    """The plan of these samples: windows of five calls, 12 at most, 5 %. One call tells of each."""
     pair = SAMPLES.pairs[0]
-    side = replace(pair.candidate, warmup_ns=taken_ns, settled=settled)
+    calls = tuple(taken for taken in taken_ns for _ in range(5))
+    side = replace(pair.candidate, warmup_ns=calls, settled=settled)
     return replace(SAMPLES, pairs=(replace(pair, candidate=side), *SAMPLES.pairs[1:]))
 
 
@@ -181,6 +182,12 @@ def test_a_side_with_every_block_flagged_has_no_samples() -> None:
         for pair in SAMPLES.pairs
     )
     assert words(samples=replace(SAMPLES, pairs=pairs)) == "the baseline has no counted samples"
+
+
+def test_a_floor_was_found_under_a_share_of_a_load() -> None:
+    for background in (-0.1, 1.1):
+        measured = replace(MEASURED, noise=replace(MEASURED.noise, background=background))
+        assert words(measured) == "the noise floor is impossible"
 
 
 @pytest.mark.parametrize("floors", [{"p50": -1.0}, {"p98": 1.0}])

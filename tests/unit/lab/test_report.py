@@ -204,11 +204,15 @@ def test_the_same_job_gives_the_same_page() -> None:
 
 def test_percentiles_are_certified_or_it_is_told_what_is_wanting() -> None:
     for text in (Page(render_html([GOOD])).text, render_markdown([GOOD])):
-        assert "not certified (16 of 64)" in text
-        assert "not certified (16 of 662)" in text
-    many = Page(render_html([reported("many blocks", Scene(blocks=9))])).text
-    assert "not certified (72 of 130)" in many
-    assert "of 64)" not in many
+        assert "not certified (64 of 130)" in text
+        assert "not certified (64 of 662)" in text
+        assert "of 64)" not in text
+    few = Page(render_html([reported("few blocks", Scene(blocks=7))])).text
+    assert "not certified (56 of 64)" in few
+    assert (
+        "p90 ratio" in few
+        and "is not certified (56 of 64) blocks, too few to hold it against a margin" in few
+    )
 
 
 def test_flips_are_counted() -> None:
@@ -231,7 +235,7 @@ def test_without_matplotlib_the_tables_are_shown_and_it_is_said(monkeypatch: pyt
     page = Page(render_html([GOOD]))
     assert "svg" not in page.tags
     assert "made without the extra edgeproof[report]" in page.text
-    assert "not certified (16 of 64)" in page.text
+    assert "not certified (64 of 130)" in page.text
 
 
 def test_raw_data_of_another_digest_is_refused() -> None:

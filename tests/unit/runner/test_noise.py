@@ -8,9 +8,10 @@ from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.noise import RememberedNoise
 
 
-def floor(name: str, pct: float = 1.0) -> NoiseFloor:
+def floor(name: str, pct: float = 1.0, background: float = 0.0) -> NoiseFloor:
     return NoiseFloor(
         conditions=sha256_hex(name.encode()),
+        background=background,
         pairs=8,
         floor_pct={"p50": pct},
         measured_at="2026-01-02T03:04:05Z",
@@ -23,6 +24,20 @@ def test_floors_are_remembered_by_their_conditions(tmp_path: Path) -> None:
     for one in (floor("a"), floor("b"), floor("a", 2.0)):
         noise.remember(one)
     assert RememberedNoise(RunnerHome(tmp_path)).read() == (floor("b"), floor("a", 2.0))
+
+
+def test_a_busy_device_has_a_floor_of_its_own(tmp_path: Path) -> None:
+    noise = RememberedNoise(RunnerHome(tmp_path))
+    for one in (floor("a"), floor("a", 3.0, 0.3), floor("a", 1.5, 0.02), floor("a", 4.0, 0.5)):
+        noise.remember(one)
+    assert noise.read() == (floor("a", 1.5, 0.02), floor("a", 4.0, 0.5))
+
+
+def test_a_floor_of_an_earlier_form_is_measured_anew(tmp_path: Path) -> None:
+    told = msgspec.to_builtins(floor("a"))
+    del told["background"]
+    (tmp_path / "noise.json").write_bytes(msgspec.json.encode([told]))
+    assert RememberedNoise(RunnerHome(tmp_path)).read() == ()
 
 
 def test_a_floor_without_figures_is_not_kept(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The guard over one measured pair: every rule that the pair's signed evidence can feed.
 
 A rule that crashes leaves the guard ``skipped`` and the job completes. The rules of detections, frames and
-earlier results take inputs that this evidence does not carry, and are not run here.
+earlier results take inputs that this evidence does not carry (boxes, scores, an order in time), and are not
+run here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -17,6 +19,7 @@ from edgeproof.contract.policy import AgreementPolicy, Policy
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import RawQuality, SideQuality
 from edgeproof.contract.statements import BuildStatement
+from edgeproof.domain.measurement import NOT_FINITE
 from edgeproof.lab.compare import CONDITIONS
 from edgeproof.lab.guard import comparison as of_comparison
 from edgeproof.lab.guard import pair, provenance, result
@@ -49,6 +52,7 @@ def guard_case(
         disagreeing=_disagreeing(quality, outputs, policy.agreement),
         samples=quality.samples,
         thresholds=policy.guard,
+        by_class=_by_class(quality) if results[1].run_config.input_source == "dataset" else None,
     )
 
 
@@ -144,6 +148,21 @@ def analyse(case: GuardCase, rules: Sequence[Rule] = RULES) -> GuardAnalysis:
         return conclude([one for rule in rules for one in rule(case)])
     except Exception as error:  # whatever a rule does wrong must not cost the job its decision
         return not_evaluated(type(error).__name__)
+
+
+def _by_class(quality: RawQuality) -> tuple[Counter[int], Counter[int]] | None:
+    """Of each side the inputs per class, rightly so where labels tell; derived images count as one."""
+    before, after = quality.baseline.predictions, quality.candidate.predictions
+    if before is None or after is None:
+        return None
+    labels, originals = quality.labels, quality.groups or tuple(range(quality.samples))
+
+    def counted(found: Sequence[int]) -> Counter[int]:
+        rows = zip(found, labels or found, originals, strict=True)
+        put = {(one, original) for one, label, original in rows if one == label != NOT_FINITE}
+        return Counter(one for one, _ in put)
+
+    return counted(before), counted(after)
 
 
 def _disagreeing(

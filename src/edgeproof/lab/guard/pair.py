@@ -19,6 +19,9 @@ from edgeproof.lab.guard.item import Severity, Status, item, skipped
 CONVERSION: Final = "Quantisation or conversion changed what the model computes."
 
 
+ENOUGH: Final = 20
+"""Of so many, a candidate that differs in one input of ten loses half once in 100,000 times."""
+MOST_CLASSES: Final = 20
 NOT_BUILT: Final = "it came as an artifact, which nobody here built"
 
 
@@ -43,13 +46,18 @@ class SideCase:
 
 @dataclass(frozen=True)
 class GuardCase:
-    """All that the guard looks at. ``disagreeing`` is the share of inputs whose outputs differ, if known."""
+    """All that the guard looks at. ``disagreeing`` is the share of inputs whose outputs differ, if known.
+
+    ``by_class`` counts, of baseline and candidate, the inputs of a data set per class: those put into it
+    rightly, or, without labels, those put into it at all. None where no classes are known.
+    """
 
     sides: Mapping[str, SideCase]
     comparison: Comparison
     disagreeing: float | None
     samples: int
     thresholds: GuardThresholds
+    by_class: tuple[Mapping[int, int], Mapping[int, int]] | None = None
 
 
 Rule = Callable[[GuardCase], Iterator[GuardEvidence]]
@@ -162,6 +170,46 @@ def output_disagreement(case: GuardCase) -> Iterator[GuardEvidence]:
     )
 
 
+def class_count_drop(case: GuardCase) -> Iterator[GuardEvidence]:
+    """A class of which the candidate finds at most half: it can be lost while the total hardly changes.
+
+    A class with fewer than ``ENOUGH`` in the baseline can shrink by chance, and is not judged.
+    """
+    if case.by_class is None:
+        yield skipped("class_count_drop", "classes", "the inputs are random, or the outputs are no classes")
+        return
+    before, now = case.by_class
+    judged = sorted(one for one, count in before.items() if count >= ENOUGH)
+    lost = [one for one in judged if now.get(one, 0) <= before[one] / 2]
+    if not lost:
+        words = f"none of {len(judged)} classes lost half of what the baseline finds of it"
+        yield (
+            item("class_count_drop", "classes", status="passed", severity="low", explanation=words, why="")
+            if judged
+            else skipped(
+                "class_count_drop", "classes", f"no class has {ENOUGH} inputs that the baseline finds"
+            )
+        )
+    for one in lost[:MOST_CLASSES]:
+        gone = now.get(one, 0) == 0
+        yield item(
+            "class_count_drop",
+            f"class_{one}",
+            observed=float(now.get(one, 0)),
+            baseline=float(before[one]),
+            threshold=0.5,
+            severity="high" if gone else "medium",
+            status="failed",
+            explanation=(
+                f"class {one}: {now.get(one, 0)} inputs against the baseline's {before[one]}"
+                + (f"; {len(lost)} classes lost half or more" if len(lost) > 1 else "")
+            ),
+            why="A class can be lost while the accuracy over all of them hardly changes.",
+            cause="The class is rare in the calibration data.",
+            recommendation="Calibrate on data that hold this class.",
+        )
+
+
 def latency_regression(case: GuardCase) -> Iterator[GuardEvidence]:
     """A slowdown far beyond a gate: the whole interval of the ratio is past the guard's threshold."""
     limit = case.thresholds.latency_regression_pct
@@ -190,6 +238,7 @@ RULES: Final[tuple[Rule, ...]] = (
     non_finite_output,
     accuracy_drop,
     output_disagreement,
+    class_count_drop,
     latency_regression,
 )
 

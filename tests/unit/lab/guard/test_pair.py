@@ -17,6 +17,7 @@ from edgeproof.lab.guard.item import item as make_item
 from edgeproof.lab.guard.pair import (
     GuardCase,
     accuracy_drop,
+    class_count_drop,
     latency_regression,
     non_finite_output,
     output_disagreement,
@@ -235,3 +236,51 @@ def test_a_rule_that_crashes_leaves_the_guard_skipped() -> None:
     told = analyse(case_of(), (non_finite_output, crashes))
     assert (told.status, told.guard_verdict, told.evidence) == ("skipped", "skipped", ())
     assert told.primary_reason == "The guard could not be evaluated: KeyError."
+
+
+def judged_classes(
+    before: list[int], after: list[int], labels: list[int] | None, groups: list[int] | None = None
+) -> list[tuple[str, str, str]]:
+    """Status and severity per class, of a case with these predictions."""
+    made = make_evidence(Scene(images=len(before)))
+    dossier = assemble(made.documents, made.evidence, made.control_plane.public)
+    measured = dossier.measurement.predicate
+    quality = msgspec.structs.replace(
+        dossier.quality,
+        labels=None if labels is None else tuple(labels),
+        groups=None if groups is None else tuple(groups),
+        baseline=SideQuality(predictions=tuple(before), nonfinite=0),
+        candidate=SideQuality(predictions=tuple(after), nonfinite=0),
+    )
+    results = (measured.baseline, measured.candidate)
+    comparison = compare(*results, dossier.samples.pairs, quality, dossier.policy)
+    builds = (dossier.baseline_build, dossier.candidate_build)
+    case = guard_case(builds, results, quality, comparison, dossier.policy)
+    return [(one.metric_name, one.status, one.severity) for one in class_count_drop(case)]
+
+
+def test_a_class_that_is_lost_while_the_others_hold() -> None:
+    before = [0] * 980 + [1] * 20
+    assert judged_classes(before, [0] * 1000, labels=before) == [("class_1", "failed", "high")]
+    assert judged_classes(before, [0] * 990 + [1] * 10, labels=before) == [("class_1", "failed", "medium")]
+    assert judged_classes(before, [0] * 989 + [1] * 11, labels=before) == [("classes", "passed", "low")]
+    assert judged_classes(before, [0] * 1000, labels=None) == [("class_1", "failed", "high")]
+
+
+def test_a_class_that_the_baseline_named_wrongly_is_no_loss() -> None:
+    labels = [0] * 50 + [1] * 50
+    assert judged_classes([0] * 100, labels, labels=labels) == [("classes", "passed", "low")]
+
+
+def test_few_of_a_class_or_few_originals_are_not_judged() -> None:
+    before = [0] * 100 + [1] * 19
+    assert judged_classes(before, [0] * 119, labels=before) == [("classes", "passed", "low")]
+    derived = [index // 10 for index in range(100)]
+    assert judged_classes([0] * 100, [1] * 100, labels=[0] * 100, groups=derived) == [
+        ("classes", "skipped", "low")
+    ]
+
+
+def test_random_inputs_are_of_no_class() -> None:
+    (told,) = class_count_drop(replace(case_of(), by_class=None))
+    assert (told.status, told.metric_name) == ("skipped", "classes")
