@@ -29,7 +29,14 @@ from edgeproof.contract.statements import (
     RuntimeConfig,
     resource,
 )
-from edgeproof.testing.evidence import NOW, Scene, _noise, _papers, _quality, _result, _samples
+from edgeproof.testing.invented_builds import invented_papers
+from edgeproof.testing.invented_measurements import (
+    invented_noise,
+    invented_quality,
+    invented_result,
+    invented_samples,
+)
+from edgeproof.testing.scene import NOW, Scene
 
 _ENVIRONMENT = EnvironmentSnapshot(
     at=NOW,
@@ -98,7 +105,7 @@ def _build(
 ) -> Answer:
     artifact = built or f"artifact of {config.role} for {spec.job_id}".encode()
     digest = sha256_hex(artifact)
-    metadata, manifest, summary = _papers(config, digest)
+    metadata, manifest, summary = invented_papers(config, digest)
     dependencies = [resource("source", config.source)]
     if config.calibration is not None:
         dependencies.append(resource("calibration", config.calibration))
@@ -130,7 +137,7 @@ def _build(
 
 
 def _measurement(config: RuntimeConfig, binding: Binding, runner: SigningKey, scene: Scene) -> Answer:
-    samples, quality = _samples(scene, config.plan), _quality(scene)
+    samples, quality = invented_samples(scene, config.plan), invented_quality(scene)
     raw_samples, raw_quality = canonical(samples), canonical(quality)
     baseline, candidate = config.baseline, config.candidate
     statement = MeasurementStatement(
@@ -139,7 +146,7 @@ def _measurement(config: RuntimeConfig, binding: Binding, runner: SigningKey, sc
             binding=binding,
             config=config,
             isolation="namespaces",
-            baseline=_result(
+            baseline=invented_result(
                 scene,
                 baseline,
                 config,
@@ -147,7 +154,7 @@ def _measurement(config: RuntimeConfig, binding: Binding, runner: SigningKey, sc
                 quality,
                 quality.baseline,
             ),
-            candidate=_result(
+            candidate=invented_result(
                 scene,
                 candidate,
                 config,
@@ -157,7 +164,7 @@ def _measurement(config: RuntimeConfig, binding: Binding, runner: SigningKey, sc
             ),
             raw_samples=sha256_hex(raw_samples),
             raw_quality=sha256_hex(raw_quality),
-            noise=_noise(scene),
+            noise=invented_noise(scene),
             environment_before=_ENVIRONMENT,
             environment_after=_ENVIRONMENT,
         ),

@@ -7,37 +7,14 @@ invented: it ships for tests alone.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from edgeproof.contract.canonical import canonical, round6, sha256_hex
+from edgeproof.contract.canonical import canonical, sha256_hex
 from edgeproof.contract.envelope import SigningKey
-from edgeproof.contract.policy import Policy
 from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.requests import Precision
-from edgeproof.contract.results import (
-    AccuracyResult,
-    BuildIdentity,
-    BuiltArtifact,
-    ForgeManifest,
-    ForgeMetadata,
-    Handoff,
-    LabCompat,
-    LabRuntimeProfile,
-    ManifestArtifact,
-    ManifestRuntime,
-    ManifestTool,
-    PresetSnapshot,
-    RunConfig,
-    RuntimeExtra,
-    RuntimeResult,
-    SourceModel,
-    SystemInfo,
-    WorkerRuntimeSummary,
-)
-from edgeproof.contract.samples import Block, PairSamples, RawQuality, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import (
     SLSA_BUILD_TYPE,
     Binding,
@@ -58,60 +35,25 @@ from edgeproof.contract.statements import (
     MeasuredArtifact,
     Measurement,
     MeasurementStatement,
-    NoiseFloor,
     RunDetails,
     RunLimits,
     RuntimeConfig,
     resource,
 )
-from edgeproof.domain.measurement import (
-    accuracy_metrics,
-    backend_key,
-    cold_start,
-    compare_key,
-    fps,
-    summarise,
-)
-from edgeproof.domain.warmup import window_calls
 from edgeproof.lab.chain import inputs_of
-from edgeproof.lab.noise import FLOORED
-from edgeproof.lab.policies import default_policy
+from edgeproof.testing.invented_builds import invented_papers
+from edgeproof.testing.invented_measurements import (
+    invented_noise,
+    invented_quality,
+    invented_result,
+    invented_samples,
+)
+from edgeproof.testing.scene import NOW, SHAPES, Scene
 
-NOW = "2026-01-02T03:04:05Z"
+__all__ = ["NOW", "EvidenceSet", "Scene", "key_for", "make_evidence"]
+
 RECEIVED = "2026-01-02T03:04:06Z"
-SHAPES: dict[str, tuple[int, ...]] = {"image": (1, 1, 8, 8)}
 Role = Literal["baseline", "candidate"]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What the invented device would have measured. ``ratio`` is candidate over baseline latency.
-
-    ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels).
-    ``jitter`` is the relative spread between process pairs. With ``settled`` False no warm-up came to rest.
-    ``noise_pct`` is the device's noise floor, None one that could not be found. ``numbers`` is what the
-    results claim their numbers to be: to readers they shall look like a device's. ``receipts``: the control
-    plane's notes on what it took are among the evidence. With ``forged`` False the candidate came as an
-    artifact, which no run built.
-    """
-
-    job_id: str = "job_test"
-    ratio: float = 0.5
-    accuracy: tuple[float, float] | None = (0.98, 0.98)
-    images: int = 200
-    pairs: int = 8
-    blocks: int = 8
-    calls: int = 5
-    jitter: float = 0.003
-    settled: bool = True
-    noise_pct: float | None = 0.5
-    candidate_nonfinite: int = 0
-    candidate_precision: Precision = "int8"
-    numbers: Literal["measured", "estimated", "simulated"] = "measured"
-    receipts: bool = False
-    forged: bool = True
-    seed: int = 1
-    policy: Policy = field(default_factory=default_policy)
 
 
 @dataclass(frozen=True)
@@ -248,7 +190,7 @@ class _Maker:
         dependencies = [resource("source", source)]
         if calibration:
             dependencies.append(resource("calibration", calibration))
-        metadata, manifest, summary = _papers(config, artifact)
+        metadata, manifest, summary = invented_papers(config, artifact)
         statement = BuildStatement(
             subject=(resource("model.onnx", artifact),),
             predicate=Build(
@@ -312,7 +254,7 @@ class _Maker:
             min_isolation=policy.min_isolation,
         )
         _, binding = self._spec("runtime", config)
-        samples, quality = _samples(scene, config.plan), _quality(scene)
+        samples, quality = invented_samples(scene, config.plan), invented_quality(scene)
         environment = EnvironmentSnapshot(
             at=NOW,
             governor=None,
@@ -330,7 +272,7 @@ class _Maker:
                 binding=binding,
                 config=config,
                 isolation="namespaces",
-                baseline=_result(
+                baseline=invented_result(
                     scene,
                     baseline,
                     config,
@@ -338,7 +280,7 @@ class _Maker:
                     quality,
                     quality.baseline,
                 ),
-                candidate=_result(
+                candidate=invented_result(
                     scene,
                     candidate,
                     config,
@@ -348,246 +290,9 @@ class _Maker:
                 ),
                 raw_samples=self._keep("samples", canonical(samples)),
                 raw_quality=self._keep("quality", canonical(quality)),
-                noise=_noise(scene),
+                noise=invented_noise(scene),
                 environment_before=environment,
                 environment_after=environment,
             ),
         )
         self._seal("measurement", binding, statement)
-
-
-def _noise(scene: Scene) -> NoiseFloor:
-    return NoiseFloor(
-        conditions=sha256_hex(b"conditions"),
-        background=0.0,
-        pairs=8,
-        floor_pct={} if scene.noise_pct is None else dict.fromkeys(FLOORED, scene.noise_pct),
-        measured_at=NOW,
-    )
-
-
-def _papers(config: ForgeConfig, artifact: str) -> tuple[ForgeMetadata, ForgeManifest, WorkerRuntimeSummary]:
-    identity = BuildIdentity(
-        build_id=f"digits-onnxruntime-{config.preset}-{artifact[:12]}",
-        timestamp=NOW,
-        preset_name=config.preset,
-        backend=config.backend,
-        target=config.target,
-    )
-    source = SourceModel(path="digits.onnx", format="onnx", sha256=config.source)
-    preset = PresetSnapshot(
-        name=config.preset, backend=config.backend, target=config.target, build_options={}, metadata={}
-    )
-    metadata = ForgeMetadata(
-        schema_version="0.1.0",
-        build=identity,
-        source_model=source,
-        artifacts=(
-            BuiltArtifact(
-                path="model.onnx", format="onnx", role="deployment_model", sha256=artifact, size_bytes=1000
-            ),
-        ),
-        handoff=Handoff(consumer="runtime", ready=True),
-        lab_compat=LabCompat(
-            profile_ready=True,
-            runtime=LabRuntimeProfile(
-                engine=config.backend,
-                device=config.target,
-                precision=config.precision,
-                engine_path="model.onnx",
-                runtime_artifact_path="model.onnx",
-                requested_batch=config.batch,
-                requested_height=config.height,
-                requested_width=config.width,
-            ),
-        ),
-        preset_snapshot=preset,
-    )
-    manifest = ForgeManifest(
-        schema_version="inferedgeforge-manifest-v1",
-        build=identity,
-        source_model=source,
-        artifact=ManifestArtifact(
-            path="model.onnx",
-            format="onnx",
-            role="deployment_model",
-            sha256=artifact,
-            model_path="digits.onnx",
-            model_name="digits",
-            precision=config.precision,
-        ),
-        runtime=ManifestRuntime(
-            engine=config.backend,
-            device=config.target,
-            precision=config.precision,
-            model_path="digits.onnx",
-            artifact_path="model.onnx",
-            batch=config.batch,
-            height=config.height,
-            width=config.width,
-            input_shapes=config.input_shapes or SHAPES,
-        ),
-        preset_snapshot=preset,
-        tool=ManifestTool(
-            inferedgeforge_version="0.1.0",
-            python_version="3.11.0",
-            versions={},
-            calibration_sha256=config.calibration,
-        ),
-    )
-    summary = WorkerRuntimeSummary(
-        source_model_path="digits.onnx",
-        source_model_sha256=config.source,
-        backend=config.backend,
-        target=config.target,
-        precision=config.precision,
-        artifact_path="model.onnx",
-        artifact_sha256=artifact,
-        artifact_type="onnx",
-        preset_name=config.preset,
-        build_id=identity.build_id,
-        batch=config.batch,
-        height=config.height,
-        width=config.width,
-        metadata_path="metadata.json",
-        manifest_path="manifest.json",
-    )
-    return metadata, manifest, summary
-
-
-def _samples(scene: Scene, plan: DuetPlan) -> RawSamples:
-    count = plan.calls_per_block or scene.calls
-    draw = random.Random(scene.seed)
-    window = window_calls(plan.warmup_calls)
-    warm = (1_200_000,) * (2 * window)
-    restless = tuple((1 << 30) >> index for index in range(plan.warmup_windows) for _ in range(window))
-
-    def side(scale: float) -> SideSamples:
-        process = scale * (1 + draw.gauss(0, scene.jitter))
-
-        def block(at: int) -> Block:
-            calls = tuple(int(1_000_000 * process * (1 + draw.gauss(0, 0.01))) for _ in range(count))
-            return Block(
-                at_ns=at,
-                settle_ns=(1_100_000,) * plan.settle_calls,
-                samples_ns=calls,
-                load=0.0,
-                wait=0.0,
-                flags=(),
-            )
-
-        return SideSamples(
-            load_ns=20_000_000,
-            first_ns=3_000_000,
-            warmup_ns=warm if scene.settled else restless,
-            settled=scene.settled,
-            blocks=tuple(block(index * 10_000_000) for index in range(plan.blocks)),
-            peak_rss_bytes=80 << 20,
-        )
-
-    return RawSamples(
-        schema_version="edgeproof-samples-v1",
-        unit="ns",
-        pairs=tuple(
-            PairSamples(
-                index=index,
-                first="candidate" if index % 2 else "baseline",
-                baseline=side(1.0),
-                candidate=side(scene.ratio),
-            )
-            for index in range(scene.pairs)
-        ),
-    )
-
-
-def _quality(scene: Scene) -> RawQuality:
-    count = scene.images
-    labels = tuple(index % 10 for index in range(count))
-
-    def predict(right: float) -> tuple[int, ...]:
-        wrong = round(count * (1 - right))
-        return tuple((label + 1) % 10 if index < wrong else label for index, label in enumerate(labels))
-
-    rights = scene.accuracy or (1.0, 1.0)
-    baseline, candidate = predict(rights[0]), predict(rights[1])
-    agree = [one == other for one, other in zip(baseline, candidate, strict=True)]
-    return RawQuality(
-        schema_version="edgeproof-quality-v1",
-        samples=count,
-        labels=labels if scene.accuracy else None,
-        groups=None,
-        baseline=SideQuality(predictions=baseline, nonfinite=0),
-        candidate=SideQuality(predictions=candidate, nonfinite=scene.candidate_nonfinite),
-        cosine=tuple(round6(0.999 if same else 0.2) for same in agree),
-        max_abs_error=tuple(round6(0.05 if same else 4.0) for same in agree),
-        relative_error=tuple(round6(0.04 if same else 1.3) for same in agree),
-    )
-
-
-def _result(
-    scene: Scene,
-    side: MeasuredArtifact,
-    config: RuntimeConfig,
-    sides: tuple[SideSamples, ...],
-    quality: RawQuality,
-    outputs: SideQuality,
-) -> RuntimeResult:
-    latency = summarise(sides)
-    metrics = accuracy_metrics(quality.labels, outputs)
-    accuracy = (
-        AccuracyResult(task="classification", metrics=metrics, samples=quality.samples) if metrics else None
-    )
-    return RuntimeResult(
-        schema_version="edgeproof-runtime-result-v1",
-        runtime_role="runtime-result",
-        model=side.model_name,
-        backend=config.backend,
-        target=config.target,
-        precision=side.precision,
-        batch=config.batch,
-        height=config.height,
-        width=config.width,
-        input_shapes=config.input_shapes or SHAPES,
-        mean_ms=latency.mean,
-        p50_ms=latency.p50,
-        p95_ms=latency.p95,
-        p99_ms=latency.p99,
-        latency_ms=latency,
-        fps_value=fps(latency.mean, config.batch),
-        timestamp=NOW,
-        success=True,
-        status="success",
-        compare_key=compare_key(
-            side.model_name, config.batch, config.height, config.width, side.precision, config.threads or 1
-        ),
-        backend_key=backend_key(config.backend, config.target),
-        runtime_artifact_path="model.onnx",
-        artifact_size_bytes=1000,
-        peak_memory_bytes=max(one.peak_rss_bytes for one in sides),
-        cold_start=cold_start(sides),
-        run_config=RunConfig(
-            warmup=config.plan.settle_calls,
-            runs=len(sides[0].blocks[0].samples_ns),
-            blocks=config.plan.blocks,
-            pairs=len(sides),
-            threads=config.threads or 1,
-            mode="duet",
-            task="classification",
-            input_source="random" if config.dataset is None else "dataset",
-        ),
-        system=SystemInfo(
-            os="Linux",
-            python="3.11",
-            machine="x86_64",
-            cpu_model="invented",
-            cpu_count_logical=2,
-            memory_bytes=1 << 30,
-        ),
-        accuracy=accuracy,
-        extra=RuntimeExtra(
-            runtime_artifact_sha256=side.artifact,
-            source_model_sha256=side.source,
-            input_mode="random" if config.dataset is None else "dataset",
-            measurement=scene.numbers,
-        ),
-    )
