@@ -66,6 +66,15 @@ def check_build(
     statement = open_statement(
         envelope, PublicKey.from_base64(told.runner_key), BuildStatement, what=f"build for run {told.run_id}"
     )
+    check_opened_build(statement, spec_digest, spec, side)
+    return statement
+
+
+def check_opened_build(
+    statement: BuildStatement, spec_digest: str, spec: JobSpecStatement, side: MeasuredArtifact
+) -> None:
+    """As ``check_build``, of a statement whose signature by the spec's runner key has held."""
+    told = spec.predicate
     build = statement.predicate
     config = build.buildDefinition.externalParameters.config
     inside = build.buildDefinition.internalParameters
@@ -90,7 +99,6 @@ def check_build(
         build.runDetails.metadata.invocationId == f"{told.run_id}/{told.attempt}",
         f"the {config.role}'s build names another invocation",
     )
-    return statement
 
 
 def _check_manifests(build: Build, config: ForgeConfig, side: MeasuredArtifact) -> None:
