@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Final
 
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.server.database import Database
+
+_REMEMBERED: Final = 8192
+"""Job specs come back with their results and again for the decision; some 1 MiB knows these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ async def load_keys(database: Database) -> ServerKeys:
         rows = await connection.fetch("SELECT name, secret FROM server_secrets")
     kept: dict[str, bytes] = {row["name"]: row["secret"] for row in rows}
     return ServerKeys(
-        signing=SigningKey(kept["signing-key"]),
+        signing=SigningKey(kept["signing-key"], remember=_REMEMBERED),
         token_hmac=kept["token-hmac"],
         challenge_hmac=kept["challenge-hmac"],
     )

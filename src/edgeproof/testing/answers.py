@@ -73,12 +73,25 @@ def answer(
     """
     _, payload = peek_payload(job_spec)
     spec = decode_canonical(payload, JobSpecStatement, what="job spec").predicate
+    return answer_to(spec, sha256_hex(job_spec), runner, scene, nonce=nonce, built=built)
+
+
+def answer_to(
+    spec: JobSpec,
+    spec_digest: str,
+    runner: SigningKey,
+    scene: Scene | None = None,
+    *,
+    nonce: int = 0,
+    built: bytes | None = None,
+) -> Answer:
+    """As ``answer``, to a job spec that the caller has opened; the digest is its envelope's."""
     binding = Binding(
         job_id=spec.job_id,
         run_id=spec.run_id,
         attempt=spec.attempt,
         lease_digest=spec.lease_digest,
-        job_spec=sha256_hex(job_spec),
+        job_spec=spec_digest,
         runner_key=runner.public.base64,
         nonce=sha256_hex(f"nonce {nonce}".encode()),
         boot_id="boot",

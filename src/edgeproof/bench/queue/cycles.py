@@ -14,6 +14,7 @@ import msgspec
 from edgeproof.bench.queue.ground import BUILT, Ground, SimulatedRunner
 from edgeproof.bench.queue.wire import Wire, demand
 from edgeproof.contract.base import Wire as Message
+from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import open_envelope
 from edgeproof.contract.runners import (
     ClaimedRun,
@@ -27,7 +28,7 @@ from edgeproof.contract.runners import (
 )
 from edgeproof.contract.statements import BuildStatement, JobSpecStatement, open_statement
 from edgeproof.domain.runs import Lease
-from edgeproof.testing.answers import answer
+from edgeproof.testing.answers import answer_to
 
 _ROUNDS: Final = 100
 _SAMPLES: Final = 4
@@ -125,8 +126,8 @@ async def batched(
 
 def _signed(ground: Ground, runner: SimulatedRunner, spec: bytes) -> bytes:
     """What a runner does: it refuses a spec that the control plane did not sign, and signs its result."""
-    open_statement(spec, ground.plane.keys.signing.public, JobSpecStatement, what="job spec")
-    return answer(spec, runner.key, built=BUILT).envelope
+    told = open_statement(spec, ground.trusted, JobSpecStatement, what="job spec").predicate
+    return answer_to(told, sha256_hex(spec), runner.key, built=BUILT).envelope
 
 
 Work = Callable[[SimulatedRunner, float, _Count], Awaitable[None]]
@@ -172,20 +173,20 @@ def _signing_seconds(ground: Ground, runner: SimulatedRunner, spec: bytes) -> tu
     """Of one cycle: sealing and opening spec and result on both sides, and the curve arithmetic alone."""
     key = ground.plane.keys.signing
     result = _signed(ground, runner, spec)
-    payloads = open_envelope(spec, key.public), open_envelope(result, runner.key.public)
+    payloads = open_envelope(spec, ground.trusted), open_envelope(result, runner.key.public)
 
     def both() -> None:
         key.seal(payloads[0])
-        open_statement(spec, key.public, JobSpecStatement, what="job spec")
+        open_statement(spec, ground.trusted, JobSpecStatement, what="job spec")
         runner.key.seal(payloads[1])
-        # The server opens both: the spec that it gave, and the result.
+        # The server opens both: the spec that it gave, whose signature it knows again, and the result.
         open_statement(spec, key.public, JobSpecStatement, what="job spec")
         open_statement(result, runner.key.public, BuildStatement, what="build")
 
     def curve() -> None:
         for _ in range(2):
             signature = key.sign_in_domain("bench", payloads[0])
-        for _ in range(3):
+        for _ in range(2):
             key.public.verify(signature, payloads[0])
 
     return _seconds(both), _seconds(curve)

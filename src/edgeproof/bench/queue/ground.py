@@ -19,7 +19,7 @@ import msgspec
 from edgeproof.app.preconditions import free_port
 from edgeproof.app.serve import DATABASE_VARIABLE, Ready, ServeConfig
 from edgeproof.contract.canonical import sha256_hex
-from edgeproof.contract.envelope import SigningKey
+from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import Capabilities, EngineCapability
 from edgeproof.server.analyze import analyze
@@ -59,13 +59,17 @@ class SimulatedRunner:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """``plane`` is a replica of the served control plane, in this process, on the same database."""
+    """``plane`` is a replica of the served control plane, in this process, on the same database.
+
+    ``trusted`` is the control plane's key as a runner has it: it knows no envelope beforehand.
+    """
 
     plane: ControlPlane
     dsn: str
     host: str
     port: int
     user: Principal
+    trusted: PublicKey
 
     async def enlist(self, count: int) -> list[SimulatedRunner]:
         """Runners as registration leaves them, each with the artifact that it will say it built."""
@@ -141,7 +145,8 @@ async def ground(cluster: str, folder: Path) -> AsyncIterator[Ground]:
             )
             async with _served(config, dsn):
                 user = await authenticate(plane, await create_principal(plane, "user", "bench"))
-                yield Ground(plane, dsn, "127.0.0.1", port, user)
+                trusted = PublicKey(plane.keys.signing.public.raw)
+                yield Ground(plane, dsn, "127.0.0.1", port, user, trusted)
         finally:
             await plane.close()
 
