@@ -100,7 +100,7 @@ def test_a_number_is_written_as_the_library_does(value: float) -> None:
 def test_numbers_of_every_magnitude_are_written_as_the_library_does() -> None:
     draw = random.Random(1)
     for digits in range(1, 18):
-        for exponent in range(-330, 309):
+        for exponent in range(-330, 308):
             value = float(f"{draw.uniform(1, 10):.{digits}g}e{exponent}")
             assert canonical(value) == plain_signing.canonical(value)
 
