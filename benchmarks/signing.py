@@ -1,4 +1,4 @@
-"""What sealing and opening cost, beside the same by the libraries alone (``edgeproof.testing.plain_signing``).
+"""What sealing and opening cost, beside the same by the libraries alone (``testing.plain_signing``).
 
 Both sides alternate in one run; medians over rounds, in microseconds of one call. Nothing is asserted.
 """
@@ -39,7 +39,9 @@ def once(call: Call, times: int) -> float:
 
 def compare(name: str, before: Call, now: Call) -> None:
     times = [max(1, int(ROUND_SECONDS * 1e6 / once(call, 3))) for call in (before, now)]
-    rounds = [[once(call, count) for call, count in zip((before, now), times, strict=True)] for _ in range(ROUNDS)]
+    rounds = [
+        [once(call, count) for call, count in zip((before, now), times, strict=True)] for _ in range(ROUNDS)
+    ]
     old, new = median(one[0] for one in rounds), median(one[1] for one in rounds)
     print(f"  {name:34} {old:9.1f} -> {new:9.1f} us  {old / new:5.1f}x", flush=True)
 
@@ -71,7 +73,7 @@ class Statement:
 
 
 def cycle(spec: Statement, build: Statement) -> tuple[Call, Call]:
-    """A forge run: the server seals its spec, the runner opens it and seals a build, the server opens both."""
+    """A forge run: a server seals a spec, the runner opens it and seals a build, the server opens both."""
 
     def before() -> None:
         spec.plain_seal()

@@ -104,7 +104,7 @@ def _settled_items(values: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any
     kinds: set[type] = set(map(type, values))
     if kinds <= _SAME_IN_BOTH:
         return values
-    if kinds == {int} and -_LARGEST <= min(values) and max(values) <= _LARGEST:
+    if kinds == {int} and min(values) >= -_LARGEST and max(values) <= _LARGEST:
         return values
     if kinds == {float}:
         return list(map(_number, values))

@@ -50,9 +50,7 @@ def seal(private: Ed25519PrivateKey, payload: bytes) -> bytes:
         keyid=key.keyid, sig=base64.b64encode(bytes.fromhex(signature.signature)).decode()
     )
     return canonical(
-        Envelope(
-            payload=base64.b64encode(payload).decode(), payloadType=PAYLOAD_TYPE, signatures=(told,)
-        )
+        Envelope(payload=base64.b64encode(payload).decode(), payloadType=PAYLOAD_TYPE, signatures=(told,))
     )
 
 

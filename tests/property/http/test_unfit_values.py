@@ -14,9 +14,7 @@ from edgeproof.http.json_bodies import MAX_INTEGER, decode
 TEXTS = st.text(st.sampled_from('\0\\"{}[],:0ä') | st.characters(codec="utf-8"), max_size=20) | st.text(
     st.sampled_from("0123456789"), max_size=20
 )
-NUMBERS = (
-    st.integers(-9, 9) | st.integers(MAX_INTEGER - 1, MAX_INTEGER + 1) | st.integers(-(10**19), 10**19)
-)
+NUMBERS = st.integers(-9, 9) | st.integers(MAX_INTEGER - 1, MAX_INTEGER + 1) | st.integers(-(10**19), 10**19)
 DOCUMENTS = st.recursive(
     st.none() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
