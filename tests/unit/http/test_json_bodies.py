@@ -74,6 +74,8 @@ def test_a_message_is_decoded() -> None:
         (b'{"count": 1, "anything": [{"a": -9007199254740992}]}', "invalid_request"),
         (rb'{"count": 1, "anything": {"a": [{"\u0000": 1}]}}', "invalid_request"),
         (b'{"count": 1, "anything": -' + b"9" * 400 + b"}", "invalid_request"),
+        (rb'{"count": 1, "anything": ["\"", 9007199254740992]}', "invalid_request"),
+        (rb'{"count": 1, "anything": ["\\", "\\\"", 9007199254740992]}', "invalid_request"),
     ],
 )
 def test_what_is_refused(body: bytes, code: str) -> None:
