@@ -24,6 +24,7 @@ from edgeproof.contract.results import SystemInfo
 from edgeproof.lab.gates import pair_values
 
 CONFIDENCE: Final = 0.95
+OUTLYING_PCT: Final = 3.0
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,10 +72,11 @@ class TimeCount(msgspec.Struct, frozen=True, kw_only=True):
     """Whole duets of models of 5 ms or less, quiet. Seconds are None without any.
 
     ``low_seconds`` and ``high_seconds`` are the 95 % interval of the median by order statistics, None for
-    fewer than 6 duets.
+    fewer than 6 duets. ``by_model`` are each model's duets and their median.
     """
 
     duets: int
+    by_model: dict[str, tuple[int, float]]
     median_seconds: float | None
     low_seconds: float | None
     high_seconds: float | None
@@ -84,7 +86,12 @@ class TimeCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """Over process pairs, of the median's ratio: its median, and the standard deviation of its log."""
+    """Over process pairs, of the median's ratio: its median, and the standard deviation of its log.
+
+    ``typical_pct`` is the spread without the outliers: 1.4826 times the median distance of the log from its
+    median, which is the standard deviation where there are none. ``outlying`` are the pairs that are off
+    the median by more than ``OUTLYING_PCT``.
+    """
 
     model: str
     condition: Condition
@@ -92,6 +99,8 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     pairs: int
     median_ratio: float
     spread_pct: float
+    typical_pct: float
+    outlying: int
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,13 +259,17 @@ class _Condition:
 
     def spreads(self, condition: Condition) -> Iterator[Spread]:
         for (model, variant), ratios in self.ratios.items():
+            middle = median(ratios)
+            off = [abs(ratio - middle) for ratio in ratios]
             yield Spread(
                 model=model,
                 condition=condition,
                 slowdown_pct=slowdown_of(variant),
                 pairs=len(ratios),
-                median_ratio=round6(math.exp(median(ratios))),
+                median_ratio=round6(math.exp(middle)),
                 spread_pct=round6(100 * pstdev(ratios)),
+                typical_pct=round6(100 * 1.4826 * median(off)),
+                outlying=sum(one > math.log(1 + OUTLYING_PCT / 100) for one in off),
             )
 
     def rules(self, condition: Condition) -> Iterator[RuleCount]:
@@ -321,8 +334,8 @@ def _times(duets: Iterable[TimedDuet]) -> TimeCount:
     counted = [one for one in duets if one.condition == "quiet" and one.model in goals.TIMED_MODELS]
     if not counted:
         return TimeCount(
-            duets=0, median_seconds=None, low_seconds=None, high_seconds=None, longest_seconds=None,
-            median_pairs=None, status="too few",
+            duets=0, by_model={}, median_seconds=None, low_seconds=None, high_seconds=None,
+            longest_seconds=None, median_pairs=None, status="too few",
         )  # fmt: skip
     seconds = sorted(one.seconds for one in counted)
     status: Status = "met" if median(seconds) <= goals.MEDIAN_SECONDS else "missed"
@@ -330,6 +343,11 @@ def _times(duets: Iterable[TimedDuet]) -> TimeCount:
     beyond = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(seconds), 0.5))
     return TimeCount(
         duets=len(counted),
+        by_model={
+            model: (len(taken), round6(median(taken)))
+            for model in goals.TIMED_MODELS
+            if (taken := [one.seconds for one in counted if one.model == model])
+        },
         median_seconds=round6(median(seconds)),
         low_seconds=round6(seconds[beyond - 1]) if beyond else None,
         high_seconds=round6(seconds[-beyond]) if beyond else None,

@@ -11,7 +11,7 @@ from edgeproof.bench.verdict.sequential import RULES, mann_whitney, mean_or_p99_
 from edgeproof.bench.verdict.traces import Session
 from edgeproof.contract.errors import Refused
 
-from .hand_made import recorded, rotations, session, timed
+from .hand_made import recorded, rotations, session, side, timed
 
 
 def test_shares_have_exact_intervals() -> None:
@@ -64,6 +64,20 @@ def test_one_round_serves_every_row() -> None:
     spreads = {(one.condition, one.slowdown_pct): one for one in told.spreads}
     assert spreads["quiet", 5].median_ratio == pytest.approx(1.05, abs=0.002)
     assert (spreads["load", 0].pairs, len(spreads)) == (16, 5)
+    assert {one.outlying for one in told.spreads} == {0}
+
+
+def test_outliers_are_told_apart_from_the_spread() -> None:
+    """Every 16th pair is off by far: the standard deviation follows it, the typical spread does not."""
+    plain = [*rotations(64, spread=0.002)]
+    wild = [
+        replace(one, sides={**one.sides, "twin": side(6e5)}) if one.index % 16 == 3 else one for one in plain
+    ]
+    for records, outlying in ((plain, 0), (wild, 4)):
+        told = next(one for one in count([session(), *records]).spreads if one.slowdown_pct == 0)
+        assert told.outlying == outlying
+        assert told.typical_pct == pytest.approx(0.28, abs=0.1)
+        assert (told.spread_pct > 3) == bool(outlying)
 
 
 def test_models_have_streams_of_their_own() -> None:
@@ -94,6 +108,7 @@ def test_the_time_to_a_verdict_counts_quiet_duets_of_quick_models() -> None:
     others = [timed(99.0, "30 ms"), timed(99.0, condition="load")]
     few = count([session(), *others, *(timed(10.0 + at) for at in range(9))]).time
     assert (few.duets, few.median_seconds, few.longest_seconds, few.status) == (9, 14.0, 18.0, "too few")
+    assert few.by_model == {"5 ms": (9, 14.0)}
     assert count([session(), *(timed(20.0) for _ in range(10))]).time.status == "met"
     assert count([session(), *(timed(20.1) for _ in range(10))]).time.status == "missed"
 
@@ -148,7 +163,9 @@ def test_the_page_says_what_was_met_missed_and_not_yet_told() -> None:
     assert "not quiet" not in text
     assert "the measuring of a\nnoise floor that the runner does not remember yet" in text
     assert "regression 0 of 300: too few trials, 0 of 2 (0.0-84.2 %) so far" in text
-    assert "load on the other core: regression 0 of 150; counted: 0 of 2 (0.0-84.2 %)" in text
+    assert (
+        "- 0 %, 3 %, load on the other core: regression 0 of 150: too few trials, 0 of 2 (0.0-84.2 %)" in text
+    )
     assert "| 0 %, 3 %, quiet | 0.5 ms | 2 |" in text
     assert "| 2026-01-02T03:04:05Z | quiet | 0 | edgeproof 0 |" in text
     assert "--resume --minutes 120 --load" in text
