@@ -37,9 +37,9 @@ no two of them share a process, but they share one machine and its days, and all
 Trials of the three models count alike, as many as there are; the next table tells them apart. A goal is
 judged on the first trials of its row in order of time, so many as it names, and beside it stands what was
 found in them; the other columns count every trial. `too few trials` says that the goal is neither met nor
-missed yet; the interval beside it says what is known so far. `missed` is said as soon as no further
-trial can mend it, `met` only when all were played: when the recording stops favours neither. A goal is a count and no
-proof: 0 of 300 leaves a rate of up to 1.2 % open.
+missed yet; the interval beside it says what is known so far. `missed` is said as soon as no further trial
+can mend it, `met` only when all were played: when the recording stops favours neither. A goal is a count and
+no proof: 0 of 300 leaves a rate of up to 1.2 % open.
 
 The time to a verdict is that of the measurement: builds, transfers and the measuring of a
 noise floor that the runner does not remember yet (up to as long again) are not in it. Its median has an
@@ -273,8 +273,8 @@ def _sessions(told: VerdictQuality) -> Iterator[str]:
 
 def _spreads(told: VerdictQuality) -> Iterator[str]:
     yield (
-        "Of the ratio of both sides' medians, one value a process pair: what a true slowdown shows as, and how "
-        "far a single pair is off. Without outliers: 1.4826 times the median distance from the median."
+        "Of the ratio of both sides' medians, one value a process pair: what a true slowdown shows as, and "
+        "how far a single pair is off. Without outliers: 1.4826 times the median distance from the median."
     )
     yield ""
     head = (
