@@ -32,11 +32,11 @@ from edgeproof.http.description import BODY, TOKEN, EnvelopeBody, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import RunIdPath, known_id
 from edgeproof.server.claim import claim_runs
-from edgeproof.server.finish import fail as fail_run
-from edgeproof.server.finish import submit as submit_run
+from edgeproof.server.fail import fail as fail_run
 from edgeproof.server.heartbeat import heartbeat as renew_lease
 from edgeproof.server.heartbeat import heartbeats as renew_leases
-from edgeproof.server.submit_batch import submit_batch as submit_runs
+from edgeproof.server.submit import submit as submit_run
+from edgeproof.server.submit import submit_batch as submit_runs
 
 LeaseHeader = Annotated[
     str | None,

@@ -98,6 +98,8 @@ class Order:
 
 @dataclass(frozen=True)
 class RunFacts:
+    """How a run stands. ``built`` may be left out where the next step is not to measure it."""
+
     run_id: str
     stage: str
     role: str
@@ -214,12 +216,10 @@ def advance(job: JobFacts, runs: Sequence[RunFacts]) -> list[Action]:
         missing.append(_forge(job, "candidate", job.order.candidate))
     if missing:
         return missing
+    if "pair" in by_role:
+        return [Decide()] if by_role["pair"].state == "COMPLETE" else []
     baseline, candidate = by_role["baseline"].built, ready or by_role["candidate"].built
-    if baseline is None or candidate is None:
-        return []
-    if "pair" not in by_role:
-        return [_runtime(job, baseline, candidate)]
-    return [Decide()] if by_role["pair"].state == "COMPLETE" else []
+    return [] if baseline is None or candidate is None else [_runtime(job, baseline, candidate)]
 
 
 def duet_plan(policy: Policy, options: AnalyzeOptions) -> DuetPlan:

@@ -141,4 +141,4 @@ async def _add(
         raise Refused("artifact_missing", "an artifact of the request expired just now") from error
     runs = adapter.begin(summary, policy, plane.settings.default_limits)
     if runs:
-        await enqueue(plane, connection, job_id, runs)
+        await enqueue(plane, connection, [(job_id, run) for run in runs])

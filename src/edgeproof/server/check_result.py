@@ -6,7 +6,6 @@ check.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 from collections.abc import Mapping
@@ -27,10 +26,8 @@ from edgeproof.contract.statements import (
     MeasuredArtifact,
     open_statement,
 )
-from edgeproof.lab.chain import check_build, check_measurement
+from edgeproof.lab.chain import check_measurement, check_opened_build
 from edgeproof.lab.metric_rows import rows_of_build, rows_of_measurement
-from edgeproof.server.control_plane import ControlPlane
-from edgeproof.server.documents import load_document
 
 RAW_ROLES: Final = frozenset({"samples", "quality"})
 MAX_RAW_BYTES: Final = 64 << 20
@@ -51,18 +48,30 @@ class Result:
     hardware: tuple[HardwareMetrics, ...] = ()
 
 
-async def check_result(plane: ControlPlane, spec_digest: str, envelope: bytes) -> Result:
-    """Raises ``Refused``: ``result_invalid``, ``not_canonical``, ``envelope_invalid``, ``key_unknown``,
-    ``signature_invalid``, ``statement_invalid``."""
-    spec_envelope = await load_document(plane, spec_digest)
-    spec = open_statement(spec_envelope, plane.keys.signing.public, JobSpecStatement, what="job spec")
-    policy = await load_document(plane, spec.predicate.policy_digest)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was asked to do: its job spec's digest and envelope, and of a measurement the policy that
+    it will be judged by."""
+
+    spec_digest: str
+    spec: bytes
+    policy: bytes | None
+
+
+def check_result(envelope: bytes, asked: Asked, server: PublicKey) -> Result:
+    """``server`` is the key that signs our job specs. Raises ``Refused``: ``result_invalid``,
+    ``not_canonical``, ``envelope_invalid``, ``key_unknown``, ``signature_invalid``, ``statement_invalid``."""
+    spec = open_statement(asked.spec, server, JobSpecStatement, what="job spec")
     try:
-        return await asyncio.to_thread(_check, envelope, spec_digest, spec, policy)
+        result = _verified(envelope, asked.spec_digest, spec, asked.policy)
     except Refused as error:
         if error.code == "chain_broken":
             raise Refused("result_invalid", error.detail) from error
         raise
+    # As for any other body (``http.json_bodies``): jsonb cannot hold it, so the job could never be decided.
+    if holds_nul(base64.b64decode(msgspec.json.decode(envelope, type=Envelope).payload)):
+        raise Refused("result_invalid", "a NUL character is not taken in text")
+    return result
 
 
 def check_outputs(result: Result, sizes: Mapping[str, int]) -> None:
@@ -80,15 +89,7 @@ def holds_nul(document: bytes) -> bool:
     return rb"\u0000" in document and _NUL.search(document) is not None
 
 
-def _check(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes) -> Result:
-    result = _verified(envelope, spec_digest, spec, policy)
-    # As for any other body (``http.json_bodies``): jsonb cannot hold it, so the job could never be decided.
-    if holds_nul(base64.b64decode(msgspec.json.decode(envelope, type=Envelope).payload)):
-        raise Refused("result_invalid", "a NUL character is not taken in text")
-    return result
-
-
-def _verified(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes) -> Result:
+def _verified(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy: bytes | None) -> Result:
     told = spec.predicate
     config = told.config
     if isinstance(config, ForgeConfig):
@@ -104,9 +105,11 @@ def _verified(envelope: bytes, spec_digest: str, spec: JobSpecStatement, policy:
             precision=manifest.artifact.precision,
             model_name=config.source_name,
         )
-        check_build(envelope, spec_digest, spec, made)
+        check_opened_build(build, spec_digest, spec, made)
         models = rows_of_build(told.run_id, build.predicate, made.artifact)
         return Result("build", {"output": made.artifact}, told.runner_key, models)
+    if policy is None:
+        raise ValueError("a measurement is checked against its policy")
     parsed = decode_canonical(policy, Policy, what="policy")
     measured = check_measurement(envelope, spec_digest, spec, parsed).predicate
     models, hardware = rows_of_measurement(told.run_id, measured)

@@ -7,37 +7,29 @@ only shortens the wait: the queue is asked again after a bound anyway.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, RunnerStanding
-from edgeproof.contract.statements import RunLimits, StageConfig
-from edgeproof.domain.jobs import move
-from edgeproof.domain.runs import Lease, new_lease
-from edgeproof.lab.worker_request import worker_request
+from edgeproof.domain.runs import new_lease
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane, Principal
 from edgeproof.server.database import Connection, lock
-from edgeproof.server.events import append_to_locked, wake_readers
-from edgeproof.server.job_specs import seal_job_spec
+from edgeproof.server.offer import offer_runs
 from edgeproof.server.principals import require
 from edgeproof.server.requirements import match_runner_classes
 from edgeproof.server.rows import Row
-from edgeproof.server.run_endings import lease_ended, leave_queue, run_told
+from edgeproof.server.run_endings import lease_ended
 from edgeproof.server.standing import quarantine_unfit
-from edgeproof.server.times import utc_text
 from edgeproof.server.turns import Turn, turn_key
 from edgeproof.server.waiting import called
 
-_logger = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 10.0
 """At most; each waiter looks after a random share of it, so that a fleet does not look all at once."""
 
@@ -54,10 +46,6 @@ SELECT standing, standing_reason, CASE WHEN $2 THEN capabilities END AS capabili
 FROM runners WHERE runner_id = $1
 """
 _SET_CAPABILITIES: Final = "UPDATE runners SET capabilities = $2 WHERE runner_id = $1"
-_START_JOB: Final = """
-UPDATE jobs SET status = $2, worker_request = $3, updated_at = clock_timestamp()
-WHERE job_id = $1 AND status = 'queued' RETURNING job_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +176,7 @@ async def _claim_now(
                 taken = [row for row in rows if row["run_id"] is not None]
                 if any(row["stage"] == "runtime" for row in taken):
                     await _measure_once(connection, principal)
-                for row in taken:
-                    claimed = await _take(plane, connection, principal, row, leases[row["place"] - 1].token)
-                    if claimed is not None:
-                        runs.append(claimed)
+                runs += await offer_runs(plane, connection, principal, taken, leases)
         except _MeasuresAlready:
             # The other lease is committed: the next statement sees it, and passes measurements over.
             continue
@@ -206,76 +191,6 @@ async def _measure_once(connection: Connection, principal: Principal) -> None:
     await lock(connection, f"measuring:{principal.runner_id}")
     if await connection.fetchval(queue_sql.MEASURING, principal.runner_id) > 1:
         raise _MeasuresAlready
-
-
-async def _take(
-    plane: ControlPlane, connection: Connection, principal: Principal, run: Row, token: str
-) -> ClaimedRun | None:
-    """The job spec of a run just leased; None when its job wants no more work, and the run is then cancelled,
-    or when no job spec can be made of it, and it has then failed: at the head it would stop every claim."""
-    if run["unwanted"]:
-        await leave_queue(connection, run, "CANCELLED")
-        return None
-    settings, lease = plane.settings, Lease(run["attempt"], token)
-    try:
-        envelope = _job_spec(plane, principal, run, lease)
-        started = _started(run) if run["status"] == "queued" else None
-    except (Refused, ValueError, msgspec.MsgspecError):
-        _logger.exception("no job spec can be made of run %s", run["run_id"])
-        failure = JobError(code="internal_error", message="the run has no job spec", stage=run["stage"])
-        await leave_queue(connection, run, "FAILED", failure=failure)
-        return None
-    job_id = run["job_id"]
-    if started is not None:
-        # Only the first of a batch finds the job queued still.
-        status = move("queued", "running")
-        if await connection.fetchval(_START_JOB, job_id, status, started) is not None:
-            await append_to_locked(connection, job_id, "status", {"status": status})
-    told = run_told(run, "CLAIMED")
-    await connection.execute(queue_sql.SEAL, run["run_id"], sha256_hex(envelope), envelope, job_id, told)
-    await wake_readers(connection, job_id)
-    lease_seconds = settings.lease_of(run["stage"])
-    return ClaimedRun(
-        run_id=run["run_id"],
-        job_id=job_id,
-        stage=run["stage"],
-        attempt=lease.attempt,
-        lease_token=lease.token,
-        lease_expires_at=utc_text(run["lease_expires_at"]),
-        heartbeat_seconds=min(settings.heartbeat_seconds, lease_seconds / 3),
-        job_spec=envelope.decode(),
-    )
-
-
-def _job_spec(plane: ControlPlane, principal: Principal, run: Row, lease: Lease) -> bytes:
-    # `StageConfig` is a union: for `convert`'s type checker it is a value, not a type.
-    config: StageConfig = msgspec.convert(run["config"], StageConfig)
-    return seal_job_spec(
-        plane.keys.signing,
-        run_id=run["run_id"],
-        job_id=run["job_id"],
-        attempt=lease.attempt,
-        lease_digest=lease.digest,
-        runner_key=principal.public_key or "",
-        config=config,
-        limits=msgspec.convert(run["limits"], RunLimits),
-        policy_digest=run["policy_digest"],
-        issued_at=run["claimed_at"],
-        grace_seconds=plane.settings.lease_of(run["stage"]),
-    )
-
-
-def _started(run: Row) -> dict[str, Any]:
-    """The worker request, kept with the job when it leaves ``queued`` (DESIGN, "How data flows")."""
-    return worker_request(
-        {
-            "job_id": run["job_id"],
-            "status": run["status"],
-            "input_summary": run["input_summary"],
-            "created_at": utc_text(run["created_at"]),
-            "updated_at": utc_text(run["updated_at"]),
-        }
-    )
 
 
 def _runner(principal: Principal) -> str:

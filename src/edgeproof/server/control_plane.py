@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from edgeproof.contract.statements import RunLimits
 from edgeproof.server.artifact_store import ArtifactStore
 from edgeproof.server.database import Database
+from edgeproof.server.gathering import Gathering
 from edgeproof.server.keys import ServerKeys, load_keys
 from edgeproof.server.local_artifacts import LocalArtifacts
 from edgeproof.server.meters import Meters
@@ -70,7 +71,7 @@ class ControlPlane:
     """One replica. ``stopping`` ends every long poll and stream.
 
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
-    heartbeats must always find both.
+    heartbeats must always find both. Results and heartbeats that come one by one go through ``deliveries`` and ``beats``.
     """
 
     database: Database
@@ -80,6 +81,8 @@ class ControlPlane:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     meters: Meters = field(default_factory=Meters)
     judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
+    beats: Gathering[Any, Any] = field(default_factory=lambda: Gathering(most=64, rounds=2))
+    deliveries: Gathering[Any, Any] = field(default_factory=lambda: Gathering(most=64, rounds=2))
 
     async def close(self) -> None:
         """End all waiting, then let go of the database. Nothing depends on its being called."""

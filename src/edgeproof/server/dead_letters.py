@@ -97,7 +97,7 @@ async def _add(plane: ControlPlane, connection: Connection, old: Row) -> str:
     # As at first: what it names may be gone meanwhile, a runner or a worker.
     await adapter.admit(connection, summary)
     if runs := adapter.begin(summary, policy, plane.settings.default_limits):
-        await enqueue(plane, connection, job_id, runs)
+        await enqueue(plane, connection, [(job_id, run) for run in runs])
     return job_id
 
 

@@ -5,7 +5,9 @@ A lock on the job's row is taken here; see ``queue_sql`` for the order of locks.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edgeproof.contract.errors import Refused
@@ -40,16 +42,25 @@ async def append_event(connection: Connection, job_id: str, type_: EventType, da
     """
     if await connection.fetchval(_LOCK_JOB, job_id) in TERMINAL:
         return
-    await append_to_locked(connection, job_id, type_, data)
-
-
-async def append_to_locked(
-    connection: Connection, job_id: str, type_: EventType, data: dict[str, Any]
-) -> None:
-    """Add an event to a job that has not ended and whose row this transaction holds locked."""
     # A statement of its own: its snapshot must be younger than the lock.
     await connection.execute(_APPEND, job_id, type_, data)
     await wake_readers(connection, job_id)
+
+
+@dataclass(slots=True)
+class EventRows:
+    """Events of jobs that this transaction holds locked, to be added by one statement: ``columns`` are job,
+    place behind the job's last event, type and data."""
+
+    _rows: list[tuple[str, int, EventType, dict[str, Any]]] = field(default_factory=list)
+    _places: Counter[str] = field(default_factory=Counter)
+
+    def add(self, job_id: str, type_: EventType, data: dict[str, Any]) -> None:
+        self._places[job_id] += 1
+        self._rows.append((job_id, self._places[job_id], type_, data))
+
+    def columns(self) -> tuple[list[Any], ...]:
+        return tuple([row[at] for row in self._rows] for at in range(4))
 
 
 async def wake_readers(connection: Connection, job_id: str) -> None:

@@ -42,9 +42,11 @@ class ExternalAdapter:
         """No run of ours: the job waits to be fetched."""
         return ()
 
-    async def due(self, plane: ControlPlane, connection: Connection, job: Row) -> Sequence[Action]:
+    async def due(
+        self, plane: ControlPlane, connection: Connection, jobs: Sequence[Row]
+    ) -> Sequence[Sequence[Action]]:
         """A job that nobody holds is cancelled at once; otherwise its worker has the next word."""
-        return [CancelJob()] if job["cancel_requested_at"] is not None else []
+        return [[CancelJob()] if job["cancel_requested_at"] is not None else [] for job in jobs]
 
 
 def _named_in(options: AnalyzeOptions) -> list[str | None]:

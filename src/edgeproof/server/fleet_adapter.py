@@ -11,8 +11,9 @@ from edgeproof.contract.statements import RunLimits
 from edgeproof.lab import plan
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
-from edgeproof.server.job_facts import job_facts, order_in, run_facts
+from edgeproof.server.job_facts import Runs, order_in, policies_of, runs_of
 from edgeproof.server.rows import Row
+from edgeproof.server.worker_adapter import given_up
 
 _RUNNER: Final = "SELECT 1 FROM good_runners WHERE runner_id = $1"
 
@@ -31,6 +32,19 @@ class FleetAdapter:
     def begin(self, summary: Mapping[str, Any], policy: Policy, limits: RunLimits) -> Sequence[plan.Enqueue]:
         return plan.first_runs(plan.JobFacts("queued", False, order_in(summary), policy, limits))
 
-    async def due(self, plane: ControlPlane, connection: Connection, job: Row) -> Sequence[plan.Action]:
-        facts = await job_facts(plane, connection, job)
-        return plan.advance(facts, await run_facts(plane, connection, job["job_id"]))
+    async def due(
+        self, plane: ControlPlane, connection: Connection, jobs: Sequence[Row]
+    ) -> Sequence[Sequence[plan.Action]]:
+        policies = await policies_of(plane, connection, {job["policy_digest"] for job in jobs})
+        runs = await runs_of(plane, connection, [job["job_id"] for job in jobs])
+        limits = plane.settings.default_limits
+        return [_due(job, policies[job["policy_digest"]], limits, runs[job["job_id"]]) for job in jobs]
+
+
+def _due(job: Row, policy: Policy, limits: RunLimits, runs: Runs) -> Sequence[plan.Action]:
+    try:
+        order = order_in(job["input_summary"])
+        facts = plan.JobFacts(job["status"], job["cancel_requested_at"] is not None, order, policy, limits)
+        return plan.advance(facts, runs.facts())
+    except Refused as error:
+        return [given_up(error)]

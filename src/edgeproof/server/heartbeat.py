@@ -1,12 +1,14 @@
 """A runner says that it is alive: leases last longer, progress is told, wishes to cancel come back.
 
-One statement for one run or many. Most heartbeats write nothing but the lease, and not even that while most
+One statement for one run or many, of one runner or many. Most heartbeats write nothing but the lease, and not even that while most
 of it is left (see ``queue_sql.HEARTBEAT``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,7 +28,14 @@ from edgeproof.server.principals import require
 from edgeproof.server.rows import Row
 from edgeproof.server.times import utc_text
 
-Beat = tuple[str, Lease, HeartbeatRequest]
+
+class Beat(NamedTuple):
+    """One run's heartbeat; ``runner_id`` is whose it is."""
+
+    runner_id: str | None
+    run_id: str
+    lease: Lease
+    request: HeartbeatRequest
 
 
 async def heartbeat(
@@ -34,9 +43,8 @@ async def heartbeat(
 ) -> HeartbeatResponse:
     """Extend the lease. Raises ``Refused`` (``forbidden``; ``stale_lease`` also when it has expired)."""
     require(principal, "runner")
-    (answer,) = await _beat(plane, principal, [(run_id, lease, request)])
-    if isinstance(answer, Refused):
-        raise answer
+    one = Beat(principal.runner_id, run_id, lease, request)
+    answer: HeartbeatResponse = await plane.beats.ask(one, partial(_beat, plane))
     return answer
 
 
@@ -49,11 +57,11 @@ async def heartbeats(plane: ControlPlane, principal: Principal, batch: Heartbeat
     for place, item in enumerate(batch.items):
         answers.append(Refused("stale_lease", f"run {item.run_id}"))
         try:
-            beats.append((item.run_id, parse_lease(item.lease), item))
+            beats.append(Beat(principal.runner_id, item.run_id, parse_lease(item.lease), item))
             at.append(place)
         except Refused as error:
             answers[place] = error
-    for place, answer in zip(at, await _beat(plane, principal, beats), strict=True):
+    for place, answer in zip(at, await _beat(plane, beats), strict=True):
         answers[place] = answer
     return HeartbeatAnswers(
         items=tuple(
@@ -65,35 +73,33 @@ async def heartbeats(plane: ControlPlane, principal: Principal, batch: Heartbeat
     )
 
 
-async def _beat(
-    plane: ControlPlane, principal: Principal, beats: Sequence[Beat]
-) -> list[HeartbeatResponse | Refused]:
+async def _beat(plane: ControlPlane, beats: Sequence[Beat]) -> list[HeartbeatResponse | Refused]:
     arguments = (
-        principal.runner_id,
-        [run_id for run_id, _, _ in beats],
-        [lease.attempt for _, lease, _ in beats],
-        [lease.digest for _, lease, _ in beats],
+        [beat.runner_id for beat in beats],
+        [beat.run_id for beat in beats],
+        [beat.lease.attempt for beat in beats],
+        [beat.lease.digest for beat in beats],
         plane.settings.lease_seconds,
         plane.settings.stage_lease_seconds,
-        [request.progress for _, _, request in beats],
-        [request.status for _, _, request in beats],
+        [beat.request.progress for beat in beats],
+        [beat.request.status for beat in beats],
     )
-    if any(request.progress is not None for _, _, request in beats):
+    if any(beat.request.progress is not None for beat in beats):
         # Progress is an event too: both or neither.
         async with plane.database.transaction() as connection:
             rows = await connection.fetch(queue_sql.HEARTBEAT, *arguments)
             for row in sorted(rows, key=lambda row: str(row["job_id"])):
                 if row["moved"]:
-                    told = _progress(row, beats[row["number"] - 1][2])
+                    told = _progress(row, beats[row["number"] - 1].request)
                     await append_event(connection, row["job_id"], "progress", told)
     else:
         rows = await plane.database.pool.fetch(queue_sql.HEARTBEAT, *arguments)
     by_number = {row["number"]: row for row in rows}
     answers: list[HeartbeatResponse | Refused] = []
-    for number, (run_id, lease, _) in enumerate(beats, start=1):
+    for number, beat in enumerate(beats, start=1):
         found: Row | None = by_number.get(number)
         answers.append(
-            Refused("stale_lease", f"run {run_id}, attempt {lease.attempt}")
+            Refused("stale_lease", f"run {beat.run_id}, attempt {beat.lease.attempt}")
             if found is None
             else HeartbeatResponse(
                 cancel_requested=found["cancel_requested"],

@@ -11,7 +11,7 @@ from edgeproof.server.events import append_event
 from edgeproof.server.rows import Row
 
 LOCK_JOB: Final = """
-SELECT job_id, status, cancel_requested_at, input_summary, policy_digest
+SELECT job_id, status, cancel_requested_at, input_summary, policy_digest, needs_advance
 FROM jobs WHERE job_id = $1 FOR UPDATE
 """
 _END_JOB: Final = """

@@ -1,9 +1,10 @@
-"""Gathers what ``lab.plan`` decides on: the job's order, its policy, and how its runs stand."""
+"""Gathers what ``lab.plan`` decides on: jobs' orders and policies, and how their runs stand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -14,15 +15,15 @@ from edgeproof.contract.jobs import JobError
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.statements import BuildStatement
 from edgeproof.forge.presets import PRESETS
-from edgeproof.lab.plan import Built, Catalogue, JobFacts, Order, RunFacts, order_of
+from edgeproof.lab.plan import Built, Catalogue, Order, RunFacts, order_of
 from edgeproof.lab.worker_request import options_of
 from edgeproof.server import queue_sql
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
-from edgeproof.server.documents import load_document
+from edgeproof.server.documents import load_documents
 from edgeproof.server.rows import Row
 
-_POLICY: Final = "SELECT body FROM policies WHERE digest = $1"
+_POLICIES: Final = "SELECT digest, body FROM policies WHERE digest = ANY($1::text[])"
 
 
 @cache
@@ -41,47 +42,76 @@ def order_in(summary: Mapping[str, Any]) -> Order:
     return order_of(summary["model_path"], summary["artifact_path"], options, catalogue())
 
 
-async def job_facts(plane: ControlPlane, connection: Connection, job: Row) -> JobFacts:
-    """``job`` has the columns ``status, cancel_requested_at, input_summary, policy_digest``."""
-    return JobFacts(
-        status=job["status"],
-        cancel_requested=job["cancel_requested_at"] is not None,
-        order=order_in(job["input_summary"]),
-        policy=await policy_of(plane, connection, job["policy_digest"]),
-        limits=plane.settings.default_limits,
-    )
-
-
 async def policy_of(plane: ControlPlane, connection: Connection, digest: str) -> Policy:
     """The policy of a job: the operator's, or one that its request tightened, which is the job's own."""
-    body = await connection.fetchval(_POLICY, digest) or await load_document(plane, digest, connection)
+    return (await policies_of(plane, connection, {digest}))[digest]
+
+
+async def policies_of(
+    plane: ControlPlane, connection: Connection, digests: Collection[str]
+) -> dict[str, Policy]:
+    """By digest, as ``policy_of``."""
+    bodies = {row["digest"]: row["body"] for row in await connection.fetch(_POLICIES, list(digests))}
+    bodies |= await load_documents(plane, set(digests) - bodies.keys(), connection)
+    return {digest: _policy(body) for digest, body in bodies.items()}
+
+
+@lru_cache(maxsize=64)
+def _policy(body: bytes) -> Policy:
+    # Most jobs have the same few; the bytes themselves are the key.
     return decode_canonical(body, Policy, what="policy")
 
 
-async def run_facts(plane: ControlPlane, connection: Connection, job_id: str) -> list[RunFacts]:
-    """All runs of a job, oldest first."""
-    return [
-        RunFacts(
-            run_id=row["run_id"],
-            stage=row["stage"],
-            role=row["role"],
-            state=row["state"],
-            failure=None if row["failure"] is None else msgspec.convert(row["failure"], JobError),
-            built=await _built(plane, connection, row),
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A job's runs as rows of ``queue_sql.RUNS_OF_JOBS``, oldest first, and what its next step is made of:
+    envelopes of builds, by their digest."""
+
+    rows: Sequence[Row]
+    builds: Mapping[str, bytes]
+
+    def facts(self) -> list[RunFacts]:
+        """Raises ``Refused`` for a build that this release cannot read."""
+        return [
+            RunFacts(
+                run_id=row["run_id"],
+                stage=row["stage"],
+                role=row["role"],
+                state=row["state"],
+                failure=None if row["failure"] is None else msgspec.convert(row["failure"], JobError),
+                built=self._built(row["evidence_digest"]),
+            )
+            for row in self.rows
+        ]
+
+    def _built(self, digest: str | None) -> Built | None:
+        if digest not in self.builds:
+            return None
+        # Its signature was checked when it was submitted.
+        _, payload = peek_payload(self.builds[digest])
+        statement = decode_canonical(payload, BuildStatement, what="build")
+        manifest = statement.predicate.buildDefinition.internalParameters.manifest
+        return Built(
+            artifact=statement.subject[0].digest.sha256, build=digest, precision=manifest.artifact.precision
         )
-        for row in await connection.fetch(queue_sql.RUNS_OF_JOB, job_id)
-    ]
 
 
-async def _built(plane: ControlPlane, connection: Connection, row: Row) -> Built | None:
-    if row["stage"] != "forge" or row["evidence_digest"] is None:
-        return None
-    # Its signature was checked when it was submitted.
-    _, payload = peek_payload(await load_document(plane, row["evidence_digest"], connection))
-    statement = decode_canonical(payload, BuildStatement, what="build")
-    manifest = statement.predicate.buildDefinition.internalParameters.manifest
-    return Built(
-        artifact=statement.subject[0].digest.sha256,
-        build=row["evidence_digest"],
-        precision=manifest.artifact.precision,
-    )
+async def runs_of(plane: ControlPlane, connection: Connection, job_ids: Sequence[str]) -> dict[str, Runs]:
+    """The runs of each job."""
+    rows: dict[str, list[Row]] = {job_id: [] for job_id in job_ids}
+    for row in await connection.fetch(queue_sql.RUNS_OF_JOBS, list(job_ids)):
+        rows[row["job_id"]].append(row)
+    named = {job_id: _builds_to_read(its) for job_id, its in rows.items()}
+    wanted = {digest for digests in named.values() for digest in digests}
+    bodies = await load_documents(plane, wanted, connection)
+    return {
+        job_id: Runs(its, {digest: bodies[digest] for digest in named[job_id]})
+        for job_id, its in rows.items()
+    }
+
+
+def _builds_to_read(rows: Sequence[Row]) -> list[str]:
+    """What was built matters once, when all is there to be measured and is not being measured yet."""
+    if any(row["stage"] != "forge" or row["state"] != "COMPLETE" for row in rows):
+        return []
+    return [row["evidence_digest"] for row in rows]

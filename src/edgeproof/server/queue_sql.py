@@ -1,4 +1,5 @@
-"""The run queue's SQL, named. Every statement that reads or moves a run is here and nowhere else.
+"""The run queue's SQL, named. Every statement that reads or moves a run is here, or in
+``delivery_sql`` if it takes results, and nowhere else.
 
 Locks are taken in one order: a run's queue row, then its job's row, then artifacts. Whoever already holds
 a job's row takes queue rows only with ``SKIP LOCKED``; so no two use cases can wait for each other.
@@ -9,13 +10,18 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-ADD_RUN: Final = """
+# Columns of runs, one array each.
+ADD_RUNS: Final = """
 WITH run AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::jsonb[],
+            $7::jsonb[], $8::text[])
+        AS t (run_id, job_id, stage, role, class_id, config, limits, runner_id)
+), added AS (
     INSERT INTO runs (run_id, job_id, stage, role, class_id, config, limits)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    SELECT run_id, job_id, stage, role, class_id, config, limits FROM run
 )
 INSERT INTO run_queue (run_id, class_id, assigned_runner_id, priority, max_attempts)
-VALUES ($1, $5, $8, $9, $10)
+SELECT run_id, class_id, runner_id, $9, $10 FROM run
 """
 
 _CLAIM: Final = """
@@ -103,17 +109,28 @@ SELECT count(*) FROM run_queue JOIN requirement_classes USING (class_id)
 WHERE state = 'CLAIMED' AND runner_id = $1 AND stage = 'runtime'
 """
 
+# Job specs by run, digest, body and job; events by job, place, type and data; jobs that start, with their
+# worker requests. The jobs are locked, and their events numbered by a snapshot younger than that.
 SEAL: Final = """
-WITH kept AS (
-    INSERT INTO artifacts (digest, size, body) VALUES ($2, length($3::bytea), $3)
+WITH spec AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS t (run_id, digest, body, job_id)
+), kept AS (
+    INSERT INTO artifacts (digest, size, body) SELECT digest, length(body), body FROM spec ORDER BY digest
     ON CONFLICT (digest) DO UPDATE SET expires_at = NULL
 ), granted AS (
-    INSERT INTO job_artifacts (job_id, digest, role) VALUES ($4, $2, 'job-spec') ON CONFLICT DO NOTHING
+    INSERT INTO job_artifacts (job_id, digest, role) SELECT job_id, digest, 'job-spec' FROM spec
+    ON CONFLICT DO NOTHING
 ), told AS (
     INSERT INTO job_events (job_id, seq, type, data)
-    SELECT $4, coalesce(max(seq), 0) + 1, 'metadata', $5 FROM job_events WHERE job_id = $4
+    SELECT e.job_id, last.seq + e.place, e.type, e.data
+    FROM unnest($5::text[], $6::integer[], $7::text[], $8::jsonb[]) AS e (job_id, place, type, data)
+    CROSS JOIN LATERAL (SELECT coalesce(max(seq), 0) AS seq FROM job_events WHERE job_id = e.job_id) last
+), started AS (
+    UPDATE jobs SET status = 'running', worker_request = s.request, updated_at = clock_timestamp()
+    FROM unnest($9::text[], $10::jsonb[]) AS s (job_id, request)
+    WHERE jobs.job_id = s.job_id AND jobs.status = 'queued'
 )
-UPDATE run_queue SET job_spec_digest = $2 WHERE run_id = $1
+UPDATE run_queue SET job_spec_digest = spec.digest FROM spec WHERE run_queue.run_id = spec.run_id
 """
 
 # The fence, in each of the next: run, state, attempt, token and runner; no row is a stale lease.
@@ -122,8 +139,8 @@ UPDATE run_queue SET job_spec_digest = $2 WHERE run_id = $1
 # of the lease has passed. No index covers what is written, so that the new version stays on its page.
 HEARTBEAT: Final = """
 WITH item AS (
-    SELECT * FROM unnest($2::text[], $3::integer[], $4::text[], $7::jsonb[], $8::text[])
-        WITH ORDINALITY AS t (run_id, attempt, lease_digest, progress, status_text, number)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::text[], $7::jsonb[], $8::text[])
+        WITH ORDINALITY AS t (runner_id, run_id, attempt, lease_digest, progress, status_text, number)
 ), held AS MATERIALIZED (
     SELECT i.number, i.progress, i.status_text, q.run_id, q.lease_expires_at, r.job_id, r.stage, r.role,
         s.seconds, i.progress IS NOT NULL AND i.progress IS DISTINCT FROM q.progress AS moved,
@@ -134,7 +151,7 @@ WITH item AS (
     FROM item i JOIN run_queue q USING (run_id) JOIN runs r USING (run_id) JOIN jobs j USING (job_id)
     CROSS JOIN LATERAL (SELECT coalesce(($6::jsonb ->> r.stage)::float8, $5::float8) AS seconds) s
     WHERE q.state = 'CLAIMED' AND q.attempt = i.attempt AND q.lease_digest = i.lease_digest
-      AND q.runner_id = $1 AND q.lease_expires_at > clock_timestamp()
+      AND q.runner_id = i.runner_id AND q.lease_expires_at > clock_timestamp()
 ), locked AS MATERIALIZED (
     SELECT run_id FROM run_queue WHERE run_id IN (SELECT run_id FROM held WHERE due)
     ORDER BY run_id FOR NO KEY UPDATE
@@ -147,20 +164,13 @@ WITH item AS (
     FROM held h JOIN item i USING (number), locked l
     WHERE q.run_id = h.run_id AND l.run_id = h.run_id AND h.due
       AND q.state = 'CLAIMED' AND q.attempt = i.attempt AND q.lease_digest = i.lease_digest
-      AND q.runner_id = $1 AND q.lease_expires_at > clock_timestamp()
+      AND q.runner_id = i.runner_id AND q.lease_expires_at > clock_timestamp()
     RETURNING q.run_id, q.lease_expires_at
 )
 SELECT h.number, h.run_id, h.job_id, h.stage, h.role, h.moved, h.cancel_requested,
     CASE WHEN h.due THEN b.lease_expires_at ELSE h.lease_expires_at END AS lease_expires_at
 FROM held h LEFT JOIN beat b USING (run_id)
 WHERE b.run_id IS NOT NULL OR NOT h.due
-"""
-
-# Without a lock: what a submission is checked against before the fence decides.
-LEASED_RUN: Final = """
-SELECT r.job_id, r.stage, r.role, q.job_spec_digest
-FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.run_id = $1 AND q.state = 'CLAIMED' AND q.attempt = $2 AND q.lease_digest = $3 AND q.runner_id = $4
 """
 
 LOCK_LEASED: Final = """
@@ -226,39 +236,12 @@ SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id) WHERE r.job_id = $1 ORDER BY q.run_id FOR UPDATE OF q
 """
 # Before the job's row is locked; and then whatever came until it was.
-LOCK_RUNS_OF_JOB: Final = _OF_JOB
-LOCK_LATE_RUNS_OF_JOB: Final = f"{_OF_JOB} SKIP LOCKED"
-
-STORE_OUTCOME: Final = """
-WITH gone AS (
-    DELETE FROM run_queue WHERE run_id = $1 RETURNING run_id, attempt, lease_digest, runner_id, runner_key
-), forgiven AS (
-    UPDATE runners SET strikes = 0 WHERE runner_id = (SELECT runner_id FROM gone) AND strikes > 0 AND $7
-), told AS (
-    INSERT INTO audit_log (actor, act, subject, data)
-    SELECT coalesce(runner_id, 'control-plane'), 'run.' || lower($2), run_id,
-        jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'evidence', $3::text))
-    FROM gone
-)
-INSERT INTO run_outcomes
-    (run_id, state, attempt, lease_digest, runner_id, runner_key, evidence_digest, submission_digest,
-    failure, exhausted)
-SELECT run_id, $2, attempt, lease_digest, runner_id, runner_key, $3, $4, $5, $6 FROM gone
-"""
-
-OUTCOME: Final = """
-SELECT state, attempt, lease_digest, runner_id, evidence_digest, submission_digest
-FROM run_outcomes WHERE run_id = $1
-"""
-
-RUNS_OF_JOB: Final = """
-SELECT r.run_id, r.stage, r.role, coalesce(o.state, q.state) AS state,
-    coalesce(o.attempt, q.attempt) AS attempt, coalesce(o.runner_id, q.runner_id) AS runner_id,
-    q.progress, q.assigned_runner_id, r.class_id, o.evidence_digest, o.failure
+LOCK_RUNS_OF_JOBS: Final = """
+SELECT r.job_id, r.run_id, r.stage, r.role, coalesce(o.state, q.state) AS state, o.evidence_digest, o.failure
 FROM runs r
 LEFT JOIN run_queue q USING (run_id)
 LEFT JOIN run_outcomes o USING (run_id)
-WHERE r.job_id = $1
+WHERE r.job_id = ANY($1::text[])
 ORDER BY r.created_at, r.run_id
 """
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from edgeproof.contract.run_metrics import HardwareMetrics, JobMetrics, ModelMetrics
 from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.database import Connection
 from edgeproof.server.events import demand_visible
 
 _MODEL_COLUMNS: Final = ModelMetrics.__struct_fields__
@@ -28,24 +27,8 @@ def _of_job(table: str, columns: Sequence[str]) -> str:
     )
 
 
-# One statement, for it is part of every submission.
-_ADD: Final = f"""
-WITH models AS (
-    INSERT INTO run_model_metrics ({_listed(_MODEL_COLUMNS)})
-    SELECT {_listed(_MODEL_COLUMNS)} FROM jsonb_populate_recordset(NULL::run_model_metrics, $1)
-)
-INSERT INTO run_hardware_metrics ({_listed(_HARDWARE_COLUMNS)})
-SELECT {_listed(_HARDWARE_COLUMNS)} FROM jsonb_populate_recordset(NULL::run_hardware_metrics, $2)
-"""  # noqa: S608 - names of ours
 _MODELS: Final = _of_job("run_model_metrics", _MODEL_COLUMNS)
 _HARDWARE: Final = _of_job("run_hardware_metrics", _HARDWARE_COLUMNS)
-
-
-async def store_metrics(
-    connection: Connection, models: Sequence[ModelMetrics], hardware: Sequence[HardwareMetrics]
-) -> None:
-    """In the transaction that stores the run's outcome."""
-    await connection.execute(_ADD, models, hardware)
 
 
 async def job_metrics(plane: ControlPlane, principal: Principal, job_id: str) -> JobMetrics:

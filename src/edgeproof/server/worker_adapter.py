@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobError
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.statements import RunLimits
-from edgeproof.lab.plan import Action, Enqueue
+from edgeproof.lab.plan import Action, Enqueue, FailJob
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.database import Connection
 from edgeproof.server.rows import Row
@@ -32,10 +34,17 @@ class WorkerAdapter(Protocol):
         """The runs that an admitted job begins with; empty: somebody else's turn."""
         ...
 
-    async def due(self, plane: ControlPlane, connection: Connection, job: Row) -> Sequence[Action]:
-        """What is due for an active job now; empty: it waits. Asked again after every change.
+    async def due(
+        self, plane: ControlPlane, connection: Connection, jobs: Sequence[Row]
+    ) -> Sequence[Sequence[Action]]:
+        """What is due now for each of these active jobs, in their order; empty: it waits. Asked again after
+        every change. A job that no longer can be handed over is ``given_up``.
 
-        ``job`` has the columns of ``job_endings.LOCK_JOB`` and is locked. Raises ``Refused`` for a job that
-        no longer can be handed over.
+        ``jobs`` have the columns of ``job_endings.LOCK_JOB`` and are locked.
         """
         ...
+
+
+def given_up(error: Refused) -> FailJob:
+    """What becomes of a job that was accepted once, by another release, and can go no further."""
+    return FailJob(JobError(code=error.code, message=error.detail, stage="lab_validation"))

@@ -32,10 +32,11 @@ from edgeproof.server.analyze import analyze
 from edgeproof.server.artifacts import put_artifact
 from edgeproof.server.claim import claim
 from edgeproof.server.control_plane import ControlPlane, Principal, Settings, open_control_plane
-from edgeproof.server.finish import fail, submit
+from edgeproof.server.fail import fail
 from edgeproof.server.jobs import get_job
 from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.requirements import match_runner_classes
+from edgeproof.server.submit import submit
 from edgeproof.testing.answers import Answer, answer
 from edgeproof.testing.evidence import Scene
 

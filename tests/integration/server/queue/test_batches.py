@@ -11,7 +11,7 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ClaimRequest, HeartbeatBatch, HeartbeatItem, SubmitBatch, SubmitItem
 from edgeproof.server.claim import claim_runs
 from edgeproof.server.heartbeat import heartbeats
-from edgeproof.server.submit_batch import submit_batch
+from edgeproof.server.submit import submit_batch
 
 
 async def claimed_by(worker: Any, max_runs: int) -> Any:

@@ -42,7 +42,7 @@ from edgeproof.server.advance import sweep
 from edgeproof.server.artifacts import put_artifact
 from edgeproof.server.cancel import cancel
 from edgeproof.server.claim import claim_runs
-from edgeproof.server.finish import fail
+from edgeproof.server.fail import fail
 from edgeproof.server.heartbeat import heartbeat, heartbeats
 from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.reap import Patience, reap
@@ -51,7 +51,7 @@ from edgeproof.server.runner_keys import allow_key
 from edgeproof.server.runner_token import RunnerToken, seal_token
 from edgeproof.server.runners import list_runners
 from edgeproof.server.standing import set_standing
-from edgeproof.server.submit_batch import submit_batch
+from edgeproof.server.submit import submit_batch
 
 from .conftest import chunks_of, enlist
 

@@ -16,7 +16,7 @@ from edgeproof.contract.runners import FailRequest, HeartbeatRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.server import queue_sql
 from edgeproof.server.artifacts import open_artifact, put_artifact
-from edgeproof.server.finish import fail
+from edgeproof.server.fail import fail
 from edgeproof.server.heartbeat import heartbeat
 from edgeproof.server.reap import Patience, reap
 from edgeproof.testing.answers import answer

@@ -15,9 +15,9 @@ from edgeproof.lab.verify import evidence_name, verify
 from edgeproof.server.control_plane import Principal
 from edgeproof.server.documents import load_document
 from edgeproof.server.evidence import list_evidence
-from edgeproof.server.finish import submit
 from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.run_metrics import job_metrics
+from edgeproof.server.submit import submit
 
 ROWS = "SELECT count(*) FROM run_model_metrics"
 

@@ -14,7 +14,7 @@ from edgeproof.domain.runs import Lease
 from edgeproof.server.audit import list_entries
 from edgeproof.server.claim import Claim, claim_runs
 from edgeproof.server.control_plane import Principal, Settings
-from edgeproof.server.finish import fail
+from edgeproof.server.fail import fail
 from edgeproof.server.heartbeat import heartbeat
 from edgeproof.server.principals import authenticate, create_principal
 from edgeproof.server.reap import Patience, reap

@@ -14,8 +14,8 @@ from edgeproof.contract.worker import WorkerRequest
 from edgeproof.domain.runs import new_lease
 from edgeproof.server.cancel import cancel
 from edgeproof.server.control_plane import Principal
-from edgeproof.server.finish import submit
 from edgeproof.server.principals import authenticate, create_principal
+from edgeproof.server.submit import submit
 from edgeproof.server.worker_boundary import read_worker_request, respond
 from edgeproof.testing.evidence import Scene
 from edgeproof.testing.external_worker import completed_answer, failed_answer
