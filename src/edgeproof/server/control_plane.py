@@ -71,7 +71,8 @@ class ControlPlane:
     """One replica. ``stopping`` ends every long poll and stream.
 
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
-    heartbeats must always find both. Results and heartbeats that come one by one go through ``deliveries`` and ``beats``.
+    heartbeats must always find both. Results and heartbeats that come one by one go together where that
+    serves them (``deliveries``, ``beats``).
     """
 
     database: Database

@@ -263,13 +263,12 @@ async def _faults(
     connection: Connection, verified: dict[int, _Verified], runs: dict[int, Row]
 ) -> dict[int, Refused | None]:
     """What stands against each whose lease holds."""
-    outputs = {number: sorted(set(verified[number].result.outputs.values())) for number in runs}
     rows = await connection.fetch(
         NAMED_ARTIFACTS,
         [verified[number].delivery.runner.principal_id for number in runs],
         [run["job_id"] for run in runs.values()],
         [verified[number].result.runner_key for number in runs],
-        list(outputs.values()),
+        [verified[number].result.outputs for number in runs],
     )
     faults: dict[int, Refused | None] = {}
     for number, row in zip(runs, sorted(rows, key=lambda row: int(row["number"])), strict=True):

@@ -59,21 +59,23 @@ FROM locked l JOIN runs r USING (run_id) JOIN job USING (job_id)
 """  # noqa: S608 - names of ours
 
 # A statement of its own under the locks: a key that was removed meanwhile is good no more. What a result
-# names is held until the commit, so that it cannot expire before its job refers to it.
+# names (digests by role) is held until the commit, so that it cannot expire before its job refers to it.
 NAMED_ARTIFACTS: Final = """
 WITH item AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[])
         WITH ORDINALITY AS t (principal_id, job_id, runner_key, outputs, number)
 ), named AS MATERIALIZED (
     SELECT digest, size FROM artifacts
-    WHERE digest IN (SELECT jsonb_array_elements_text(outputs) FROM item)
+    WHERE digest IN (SELECT named.value FROM item, jsonb_each_text(outputs) AS named)
     ORDER BY digest FOR KEY SHARE
 )
 SELECT i.number, EXISTS (SELECT FROM good_keys WHERE public_key = i.runner_key) AS allowed, (
     SELECT coalesce(jsonb_object_agg(n.digest, n.size), '{}')
-    FROM named n JOIN jsonb_array_elements_text(i.outputs) AS output (digest) USING (digest)
-    WHERE EXISTS (SELECT FROM uploads u WHERE u.principal_id = i.principal_id AND u.digest = n.digest)
+    FROM named n
+    WHERE n.digest IN (SELECT value FROM jsonb_each_text(i.outputs)) AND (
+        EXISTS (SELECT FROM uploads u WHERE u.principal_id = i.principal_id AND u.digest = n.digest)
         OR EXISTS (SELECT FROM job_artifacts j WHERE j.job_id = i.job_id AND j.digest = n.digest)
+    )
 ) AS sizes
 FROM item i
 """

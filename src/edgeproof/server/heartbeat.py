@@ -1,7 +1,7 @@
 """A runner says that it is alive: leases last longer, progress is told, wishes to cancel come back.
 
-One statement for one run or many, of one runner or many. Most heartbeats write nothing but the lease, and not even that while most
-of it is left (see ``queue_sql.HEARTBEAT``).
+One statement for one run or many, of one runner or many. Most heartbeats write nothing but the lease, and
+not even that while most of it is left (see ``queue_sql.HEARTBEAT``).
 """
 
 from __future__ import annotations
