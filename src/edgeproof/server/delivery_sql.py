@@ -66,7 +66,7 @@ WITH item AS (
         WITH ORDINALITY AS t (principal_id, job_id, runner_key, outputs, number)
 ), named AS MATERIALIZED (
     SELECT digest, size FROM artifacts
-    WHERE digest IN (SELECT named.value FROM item, jsonb_each_text(outputs) AS named)
+    WHERE digest IN (SELECT output.value FROM item, jsonb_each_text(outputs) AS output)
     ORDER BY digest FOR KEY SHARE
 )
 SELECT i.number, EXISTS (SELECT FROM good_keys WHERE public_key = i.runner_key) AS allowed, (
