@@ -221,7 +221,7 @@ async def _store(plane: ControlPlane, verified: dict[int, _Verified], *, steppin
     answers: dict[int, Answer] = {}
     numbers = list(verified)
     async with plane.database.transaction() as connection:
-        runs = {
+        runs: dict[int, Row] = {
             numbers[run["number"] - 1]: run
             for run in await connection.fetch(
                 LOCK_LEASES, *_leases([one.delivery for one in verified.values()])

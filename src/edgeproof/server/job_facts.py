@@ -85,7 +85,7 @@ class Runs:
         ]
 
     def _built(self, digest: str | None) -> Built | None:
-        if digest not in self.builds:
+        if digest is None or digest not in self.builds:
             return None
         # Its signature was checked when it was submitted.
         _, payload = peek_payload(self.builds[digest])

@@ -236,7 +236,32 @@ SELECT q.run_id, q.attempt, q.class_id, q.runner_id, r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id) WHERE r.job_id = $1 ORDER BY q.run_id FOR UPDATE OF q
 """
 # Before the job's row is locked; and then whatever came until it was.
-LOCK_RUNS_OF_JOBS: Final = """
+LOCK_RUNS_OF_JOB: Final = _OF_JOB
+LOCK_LATE_RUNS_OF_JOB: Final = f"{_OF_JOB} SKIP LOCKED"
+
+STORE_OUTCOME: Final = """
+WITH gone AS (
+    DELETE FROM run_queue WHERE run_id = $1 RETURNING run_id, attempt, lease_digest, runner_id, runner_key
+), forgiven AS (
+    UPDATE runners SET strikes = 0 WHERE runner_id = (SELECT runner_id FROM gone) AND strikes > 0 AND $7
+), told AS (
+    INSERT INTO audit_log (actor, act, subject, data)
+    SELECT coalesce(runner_id, 'control-plane'), 'run.' || lower($2), run_id,
+        jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'evidence', $3::text))
+    FROM gone
+)
+INSERT INTO run_outcomes
+    (run_id, state, attempt, lease_digest, runner_id, runner_key, evidence_digest, submission_digest,
+    failure, exhausted)
+SELECT run_id, $2, attempt, lease_digest, runner_id, runner_key, $3, $4, $5, $6 FROM gone
+"""
+
+OUTCOME: Final = """
+SELECT state, attempt, lease_digest, runner_id, evidence_digest, submission_digest
+FROM run_outcomes WHERE run_id = $1
+"""
+
+RUNS_OF_JOBS: Final = """
 SELECT r.job_id, r.run_id, r.stage, r.role, coalesce(o.state, q.state) AS state, o.evidence_digest, o.failure
 FROM runs r
 LEFT JOIN run_queue q USING (run_id)

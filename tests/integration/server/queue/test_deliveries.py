@@ -62,11 +62,11 @@ async def test_a_jobs_events_are_numbered_without_a_gap_and_tell_each_run_once(y
 
 
 async def told(yard: Any, job_id: str) -> list[Any]:
-    yard.plane.stopping.clear()
-    events = []
+    """Until both builds and what they made were told of."""
+    events: list[Any] = []
     async for event in job_events(yard.plane, yard.user, job_id):
         events.append(event)
-        if event.data.get("role") == "build" and len([one for one in events if one.type == "artifact"]) >= 4:
+        if [one.type for one in events].count("artifact") == 4:
             break
     return events
 

@@ -221,7 +221,7 @@ async def test_heartbeats_touch_no_index(yard: Any) -> None:
         " pg_stat_get_xact_tuples_hot_updated(oid) AS hot FROM pg_class WHERE relname = 'run_queue'"
     )
     arguments = (
-        yard.one.principal.runner_id,
+        [yard.one.principal.runner_id],
         [claimed.run_id],
         [claimed.attempt],
         [lease_of(claimed).digest],
