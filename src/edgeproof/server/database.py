@@ -23,6 +23,10 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 POOL_SIZE: Final = 16
 
+_PLANNED: Final = {"jit": "off", "random_page_cost": "1.1"}
+"""Our statements are short and find rows by index: compiling them takes longer than running them, and as the
+planner's default is for a turning disk, it reads a small table whole, also one that is hot and grows."""
+
 AWAY: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -46,7 +50,12 @@ class Database:
     async def open(cls, dsn: str) -> Database:
         """Raises ``OSError`` or ``asyncpg.PostgresError`` when the database cannot be reached."""
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=POOL_SIZE, init=_prepare, reset=_leave_as_it_is
+            dsn,
+            min_size=1,
+            max_size=POOL_SIZE,
+            init=_prepare,
+            reset=_leave_as_it_is,
+            server_settings=_PLANNED,
         )
         return cls(pool, Listener(dsn))
 

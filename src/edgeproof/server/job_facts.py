@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,10 @@ from edgeproof.server.documents import load_documents
 from edgeproof.server.rows import Row
 
 _POLICIES: Final = "SELECT digest, body FROM policies WHERE digest = ANY($1::text[])"
+
+# What a digest names never changes, and most jobs have the same few.
+_known: Final[dict[str, Policy]] = {}
+_MOST_KNOWN: Final = 64
 
 
 @cache
@@ -47,19 +51,18 @@ async def policy_of(plane: ControlPlane, connection: Connection, digest: str) ->
     return (await policies_of(plane, connection, {digest}))[digest]
 
 
-async def policies_of(
-    plane: ControlPlane, connection: Connection, digests: Collection[str]
-) -> dict[str, Policy]:
+async def policies_of(plane: ControlPlane, connection: Connection, digests: Set[str]) -> dict[str, Policy]:
     """By digest, as ``policy_of``."""
-    bodies = {row["digest"]: row["body"] for row in await connection.fetch(_POLICIES, list(digests))}
-    bodies |= await load_documents(plane, set(digests) - bodies.keys(), connection)
-    return {digest: _policy(body) for digest, body in bodies.items()}
-
-
-@lru_cache(maxsize=64)
-def _policy(body: bytes) -> Policy:
-    # Most jobs have the same few; the bytes themselves are the key.
-    return decode_canonical(body, Policy, what="policy")
+    found = {digest: _known[digest] for digest in digests if digest in _known}
+    if unknown := digests - found.keys():
+        bodies = {row["digest"]: row["body"] for row in await connection.fetch(_POLICIES, list(unknown))}
+        bodies |= await load_documents(plane, unknown - bodies.keys(), connection)
+        read = {digest: decode_canonical(body, Policy, what="policy") for digest, body in bodies.items()}
+        if len(_known) + len(read) > _MOST_KNOWN:
+            _known.clear()
+        _known.update(read)
+        found |= read
+    return found
 
 
 @dataclass(frozen=True, slots=True)
