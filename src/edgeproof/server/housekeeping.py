@@ -1,4 +1,5 @@
 """What is thrown away, and when: uploads that no job named, bytes that no row names, old events and keys.
+Requirement classes that nobody asks for are laid to rest.
 
 Evidence is never among it: what a job names (``job_artifacts``) has no expiry, and bytes go only after a look
 at their row under the lock that every upload takes. Each chore is done by one replica at a time, whichever
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 
 from edgeproof.server.artifacts import expire_artifacts, forget_orphan
 from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.resting_classes import rest_classes
 
 _logger = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ CHORES: Final = (
     Chore("forget keys", 3600, forget_keys),
     Chore("forget events", 3600, forget_events),
     Chore("forget orphans", 6 * 3600, forget_orphans),
+    Chore("rest classes", 3600, rest_classes),
 )
 
 

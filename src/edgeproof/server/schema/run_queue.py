@@ -29,6 +29,7 @@ Table(
     text_column("digest"),
     Column("needs", JSONB, nullable=False),
     Column("stage", Text, Computed("needs ->> 'stage'", persisted=True)),
+    Column("resting", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("digest"),
 )
 
