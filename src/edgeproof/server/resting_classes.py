@@ -7,6 +7,7 @@ next needs it wakes it (``requirements.class_of``).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -52,17 +53,18 @@ async def rest_classes(plane: ControlPlane) -> int:
     rested = 0
     await _wake_needed(plane)
     while idle := await plane.database.pool.fetchval(_IDLE, _BATCH):
-        count = await _rest(plane, idle)
+        count = await rest_those_idle(plane, idle)
         rested += count
         if count < _BATCH or plane.stopping.is_set():
             break
     return rested
 
 
-async def _rest(plane: ControlPlane, idle: list[int]) -> int:
+async def rest_those_idle(plane: ControlPlane, found: Sequence[int]) -> int:
+    """Of classes that were ``found`` idle a moment ago, those that still are; how many."""
     async with plane.database.transaction() as connection:
         await lock(connection, CLASSES_LOCK)
-        free = [row["class_id"] for row in await connection.fetch(_LOCK_IDLE, idle)]
+        free = [row["class_id"] for row in await connection.fetch(_LOCK_IDLE, found)]
         count: int = await connection.fetchval(_REST, free)
     return count
 

@@ -12,7 +12,7 @@ from edgeproof.contract.runners import Capabilities, ClaimRequest, Needs
 from edgeproof.server.claim import claim
 from edgeproof.server.control_plane import ControlPlane
 from edgeproof.server.requirements import class_of
-from edgeproof.server.resting_classes import rest_classes
+from edgeproof.server.resting_classes import rest_classes, rest_those_idle
 
 from .conftest import CAPABILITIES, Worker
 
@@ -59,6 +59,13 @@ async def test_what_waits_or_is_leased_or_is_wanted_by_name_keeps_its_class_awak
     assert await awake(yard.plane) == both
     assert await yard.two.work_off() > 0
     assert (await yard.job(named.job_id)).status == "completed"
+
+
+async def test_a_class_in_which_a_run_began_to_wait_after_the_look_is_left_awake(yard: Any) -> None:
+    job = await yard.analyze()
+    found = await yard.plane.database.pool.fetch("SELECT class_id FROM requirement_classes")
+    assert await rest_those_idle(yard.plane, [row["class_id"] for row in found]) == 0
+    assert (await yard.one.take()).job_id == job.job_id
 
 
 async def test_who_came_or_changed_meanwhile_is_matched_at_the_waking(yard: Any) -> None:
