@@ -6,16 +6,13 @@ check.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from edgeproof.contract.canonical import decode_canonical, sha256_hex
-from edgeproof.contract.envelope import Envelope, PublicKey
+from edgeproof.contract.envelope import PublicKey, peek_payload
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.run_metrics import HardwareMetrics, ModelMetrics
@@ -69,7 +66,7 @@ def check_result(envelope: bytes, asked: Asked, server: PublicKey) -> Result:
             raise Refused("result_invalid", error.detail) from error
         raise
     # As for any other body (``http.json_bodies``): jsonb cannot hold it, so the job could never be decided.
-    if holds_nul(base64.b64decode(msgspec.json.decode(envelope, type=Envelope).payload)):
+    if holds_nul(peek_payload(envelope)[1]):
         raise Refused("result_invalid", "a NUL character is not taken in text")
     return result
 
