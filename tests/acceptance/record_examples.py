@@ -23,7 +23,7 @@ from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest
+from edgeproof.contract.runners import ClaimRequest, FailRequest, Gpu, HeartbeatRequest
 from edgeproof.contract.stored_results import CompareRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.http.openapi import description
@@ -110,16 +110,19 @@ async def record(system: Up, recorder: Recorder) -> None:
         ControlPlaneClient(address, transport=recorder) as device,
     ):
         await user.health()
-        await device.register(key, capable(), await admin.create_enrolment_token())
+        gpu = Gpu(name="NVIDIA L4", memory_bytes=24 << 30, driver="570.133.20", compute_capability="8.9")
+        board = msgspec.structs.replace(capable(), labels={"site": "lab"}, gpus=(gpu,))
+        await device.register(key, board, await admin.create_enrolment_token())
         model = await user.upload_bytes(b"a model")
         named = {"model_path": f"sha256:{model.digest}"}
         dataset = f"sha256:{(await user.upload_bytes(b'a test set')).digest}"
         options = {
-            "preset": "fp32", "batch": 1, "dataset": dataset, "provenance": {"model_name": "gate-camera"}
+            "preset": "fp32", "batch": 1, "dataset": dataset, "provenance": {"model_name": "gate-camera"},
+            "runner_labels": {"site": "lab"}, "min_vram_bytes": 16 << 30,
         }  # fmt: skip
         asked = AnalyzeRequest(**named, options=options, notes="nightly")
         failing = await user.analyze(AnalyzeRequest(**named, options={"preset": "fp32", "batch": 1}))
-        claimed = await device.claim(ClaimRequest(capabilities=capable(), wait_seconds=5))
+        claimed = await device.claim(ClaimRequest(capabilities=board, wait_seconds=5))
         assert claimed is not None
         failure = FailRequest(
             code="model_invalid", message="not an ONNX model", fault="user", retryable=False

@@ -137,3 +137,17 @@ async def test_a_bad_demand_over_http_names_its_place_and_queues_nothing(
     assert refused.value.code == "invalid_request"
     assert [one.path for one in refused.value.errors] == [path]
     assert (await user.jobs()).jobs == ()
+
+
+@pytest.mark.parametrize(
+    "labels", [{"a b": "x"}, {"": "x"}, {"site": ""}, {"site": "a\nb"}, {f"k{n}": "v" for n in range(65)}]
+)
+async def test_a_runner_with_labels_that_nobody_could_ask_for_is_refused(
+    url: str, admin: ControlPlaneClient, labels: dict[str, str]
+) -> None:
+    odd = msgspec.structs.replace(CAPABILITIES, labels=labels)
+    async with ControlPlaneClient(url) as client:
+        with pytest.raises(Refused) as refused:
+            await client.register(SigningKey.generate(), odd, await admin.create_enrolment_token())
+    assert refused.value.code == "invalid_request"
+    assert (await admin.runners()).runners == ()
