@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     rule,
@@ -127,9 +128,22 @@ class LeaseMachine(RuleBasedStateMachine):
         assert all(row["status"] in ENDED for row in rows), rows
         assert await self.yard.plane.database.pool.fetchval("SELECT count(*) FROM run_queue") == 0
 
+    @initialize(decided=st.booleans(), begun=st.booleans(), stolen=st.booleans(), second=st.booleans())
+    def begin(self, decided: bool, begun: bool, stolen: bool, second: bool) -> None:
+        """Without a job every rule is idle, and Hypothesis leaves rules out of many examples: what takes many
+        steps has happened already in some."""
+        if decided:
+            self.analyze()
+            self.work_off(second)
+        self.analyze()
+        if begun:
+            self.work_once(second)
+        if stolen:
+            self.change_key(second, "find compromised")
+
     @rule()
     def analyze(self) -> None:
-        if len(self.jobs) < 3:
+        if len(self.jobs) < 4:
             self.jobs.append(self.runner.run(self.yard.analyze()).job_id)
 
     @rule(target=claims, second=st.booleans())
@@ -269,21 +283,30 @@ class LeaseMachine(RuleBasedStateMachine):
         self.made_by[claimed.run_id] = worker.principal.runner_id
         self.release(claimed.run_id)
 
-    @rule(second=st.booleans())
-    def remove(self, second: bool) -> None:
-        """Removing what was removed before changes nothing."""
-        self.runner.run(self.take_off(second, None))
+    @rule(second=st.booleans(), what=st.sampled_from(["remove", "find compromised", "list"]))
+    def change_key(self, second: bool, what: str) -> None:
+        """Removing what was removed, and listing what is listed, changes nothing."""
+        if what == "list":
+            self.runner.run(self.list_again(second))
+            return
+        self.runner.run(self.take_off(second, timedelta(days=1) if what == "find compromised" else None))
         self.good[second] = False
+        if what == "find compromised":
+            self.runner.run(self.replace_compromised(second))
 
-    @rule(second=st.booleans())
-    def find_compromised(self, second: bool) -> None:
-        """What it signed is worth nothing from then on, and its runner comes back with another key."""
-        self.runner.run(self.take_off(second, timedelta(days=1)))
+    async def list_again(self, second: bool) -> None:
+        view = await allow_key(self.yard.plane, self.admin, self.workers[second].key.public)
+        assert view.state == "good"
+        self.good[second] = True
+
+    async def replace_compromised(self, second: bool) -> None:
+        """Such a key never comes back; its runner does, with another one."""
         worker = self.workers[second]
         self.compromised.add(worker.principal.runner_id)
-        self.refused(allow_key(self.yard.plane, self.admin, worker.key.public), {"conflict"})
-        assert not self.runner.run(self.lets_in(worker))
-        self.workers[second] = self.runner.run(enlist(self.yard.plane))
+        with pytest.raises(Refused, match="conflict"):
+            await allow_key(self.yard.plane, self.admin, worker.key.public)
+        assert not await self.lets_in(worker)
+        self.workers[second] = await enlist(self.yard.plane)
         self.good[second], self.standing[second] = True, "active"
 
     async def take_off(self, second: bool, ago: timedelta | None) -> None:
@@ -301,12 +324,6 @@ class LeaseMachine(RuleBasedStateMachine):
         for run_id in mine:
             self.release(run_id)
 
-    @rule(second=st.booleans())
-    def list_again(self, second: bool) -> None:
-        view = self.runner.run(allow_key(self.yard.plane, self.admin, self.workers[second].key.public))
-        assert view.state == "good"
-        self.good[second] = True
-
     async def lets_in(self, worker: Any) -> bool:
         """Whether the token that the runner was given opens anything."""
         plane, principal = self.yard.plane, worker.principal
@@ -319,6 +336,24 @@ class LeaseMachine(RuleBasedStateMachine):
             assert error.code == "key_not_allowed"
             return False
         assert found == principal
+        return True
+
+    @rule(second=st.booleans())
+    def work_off(self, second: bool) -> None:
+        """All that there is for it, so that jobs are decided, too."""
+        while self.work_once(second):
+            pass
+
+    def work_once(self, second: bool) -> bool:
+        worker = self.workers[second]
+        claimed = self.runner.run(worker.claim())
+        if claimed is None:
+            return False
+        self.took(second, worker, claimed)
+        made = worker.answer(claimed)
+        self.runner.run(worker.upload(claimed, made))
+        assert self.runner.run(worker.submit(claimed, made.envelope)).state == "COMPLETE"
+        self.completed(worker, claimed, made.envelope)
         return True
 
     @rule(claim=claims, retryable=st.booleans())
