@@ -82,8 +82,8 @@ class ControlPlane:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     meters: Meters = field(default_factory=Meters)
     judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
-    beats: Gathering[Any, Any] = field(default_factory=lambda: Gathering(most=64, rounds=2))
-    deliveries: Gathering[Any, Any] = field(default_factory=lambda: Gathering(most=64, rounds=2))
+    beats: Gathering[Any, Any] = field(default_factory=Gathering)
+    deliveries: Gathering[Any, Any] = field(default_factory=Gathering)
 
     async def close(self) -> None:
         """End all waiting, then let go of the database. Nothing depends on its being called."""

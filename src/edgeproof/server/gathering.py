@@ -1,7 +1,7 @@
 """Lets calls that come one by one go many at once, where one statement and one commit can serve them all.
 
-A call that finds nobody before it goes at once, alone; what comes while the rounds under way are busy goes
-together with the next. So it costs an idle server nothing, and a busy one ever less for each call.
+A call that finds nobody before it goes at once, alone; what comes while a round is under way goes together
+with the next. So it costs an idle server nothing, and a busy one ever less for each call.
 """
 
 from __future__ import annotations
@@ -10,44 +10,63 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 A = TypeVar("A")
 Serve = Callable[[Sequence[T]], Awaitable[Sequence[A | Exception]]]
 
+MOST: Final = 64
+"""Calls in one round."""
+PATIENCE_SECONDS: Final = 0.5
+
 
 class Gathering(Generic[T, A]):
-    """Belongs to one event loop. ``most`` calls go together at most, in ``rounds`` at a time."""
+    """Belongs to one event loop. One round at a time, but nobody waits longer than ``patience`` seconds for a
+    round that is stuck (behind a lock, say): then the next begins beside it."""
 
-    def __init__(self, *, most: int, rounds: int) -> None:
-        self._most = most
-        self._free = rounds
+    def __init__(self, patience: float = PATIENCE_SECONDS) -> None:
+        self._patience = patience
         self._waiting: deque[tuple[T, asyncio.Future[A]]] = deque()
+        self._under_way: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, one: T, serve: Serve[T, A]) -> A:
         """What ``serve`` answers to ``one``, raised if it is an exception; what it raises itself, all get.
+        ``serve`` is the same in every call.
 
         Whoever is cancelled here gets no answer, but what was asked is done.
         """
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, answer))
-        if self._free:
-            self._free -= 1
-            # Not in the context of this one call: the round is of many.
-            task = asyncio.create_task(self._work(serve), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._under_way is None:
+            self._begin(serve)
         return await answer
 
+    def _begin(self, serve: Serve[T, A]) -> None:
+        # Not in the context of one call: the round is of many.
+        task = self._under_way = asyncio.create_task(self._work(serve), context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _work(self, serve: Serve[T, A]) -> None:
+        me = asyncio.current_task()
         try:
-            while self._waiting:
-                together = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-                await _serve(serve, together)
+            while self._waiting and self._under_way is me:
+                together = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+                stuck = asyncio.get_running_loop().call_later(self._patience, self._pass_on, serve)
+                try:
+                    await _serve(serve, together)
+                finally:
+                    stuck.cancel()
         finally:
-            self._free += 1
+            if self._under_way is me:
+                self._under_way = None
+
+    def _pass_on(self, serve: Serve[T, A]) -> None:
+        self._under_way = None
+        if self._waiting:
+            self._begin(serve)
 
 
 async def _serve(serve: Serve[T, A], together: Sequence[tuple[T, asyncio.Future[A]]]) -> None:

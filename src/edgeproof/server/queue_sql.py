@@ -261,11 +261,14 @@ SELECT state, attempt, lease_digest, runner_id, evidence_digest, submission_dige
 FROM run_outcomes WHERE run_id = $1
 """
 
+# A job has few runs: each is looked up, however many rows the planner expects (``OFFSET 0`` keeps it so).
 RUNS_OF_JOBS: Final = """
 SELECT r.job_id, r.run_id, r.stage, r.role, coalesce(o.state, q.state) AS state, o.evidence_digest, o.failure
 FROM runs r
-LEFT JOIN run_queue q USING (run_id)
-LEFT JOIN run_outcomes o USING (run_id)
+LEFT JOIN LATERAL (SELECT state FROM run_queue WHERE run_id = r.run_id OFFSET 0) q ON true
+LEFT JOIN LATERAL (
+    SELECT state, evidence_digest, failure FROM run_outcomes WHERE run_id = r.run_id OFFSET 0
+) o ON true
 WHERE r.job_id = ANY($1::text[])
 ORDER BY r.created_at, r.run_id
 """

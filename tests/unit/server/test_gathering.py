@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgeproof.server.gathering import Gathering
+from edgeproof.server.gathering import MOST, Gathering
 
 
 class Counter:
@@ -33,14 +33,16 @@ async def all_of(gathering: Gathering[int, int], counter: Counter, asked: Sequen
 
 async def test_what_comes_meanwhile_goes_together_in_order() -> None:
     counter = Counter()
-    answers = await all_of(Gathering(most=3, rounds=1), counter, range(6))
-    assert counter.rounds == [[0, 1, 2], [3, 4, 5]]
-    assert [one for one in answers if isinstance(one, int)] == [0, 4, 8]
-    assert [str(one) for one in answers if isinstance(one, ValueError)] == ["1", "3", "5"]
+    answers = await all_of(Gathering(), counter, range(MOST + 3))
+    assert counter.rounds == [list(range(MOST)), [MOST, MOST + 1, MOST + 2]]
+    assert [one for one in answers if isinstance(one, int)] == [2 * one for one in range(0, MOST + 3, 2)]
+    assert [str(one) for one in answers if isinstance(one, ValueError)] == [
+        str(one) for one in range(1, MOST + 3, 2)
+    ]
 
 
 async def test_a_call_that_finds_nobody_goes_at_once_and_the_next_too() -> None:
-    gathering: Gathering[int, int] = Gathering(most=64, rounds=1)
+    gathering: Gathering[int, int] = Gathering()
     counter = Counter()
     counter.may.set()
     for number in (2, 4):
@@ -48,19 +50,31 @@ async def test_a_call_that_finds_nobody_goes_at_once_and_the_next_too() -> None:
     assert counter.rounds == [[2], [4]]
 
 
-async def test_no_more_rounds_are_under_way_than_allowed() -> None:
-    gathering: Gathering[int, int] = Gathering(most=1, rounds=2)
-    counter = Counter()
-    calls = [asyncio.ensure_future(gathering.ask(one, counter)) for one in (2, 4, 6)]
-    for _ in range(10):
+async def test_nobody_waits_for_a_round_that_is_stuck_and_its_own_answer_comes_in_the_end() -> None:
+    gathering: Gathering[int, int] = Gathering(patience=0.01)
+    rounds: list[list[int]] = []
+    may = asyncio.Event()
+
+    async def serve(asked: Sequence[int]) -> Sequence[int | Exception]:
+        rounds.append(list(asked))
+        if 2 in asked:
+            await may.wait()
+        return [2 * one for one in asked]
+
+    first = asyncio.ensure_future(gathering.ask(2, serve))
+    while not rounds:
         await asyncio.sleep(0)
-    assert counter.rounds == [[2], [4]]
-    counter.may.set()
-    assert await asyncio.gather(*calls) == [4, 8, 12]
+    assert await gathering.ask(4, serve) == 8
+    # The next finds no round under way: the stuck one counts no more.
+    assert await gathering.ask(6, serve) == 12
+    assert not first.done()
+    may.set()
+    assert await first == 4
+    assert rounds == [[2], [4], [6]]
 
 
 async def test_one_who_goes_away_takes_nothing_from_the_others() -> None:
-    gathering: Gathering[int, int] = Gathering(most=64, rounds=1)
+    gathering: Gathering[int, int] = Gathering()
     counter = Counter()
     first, gone, last = (asyncio.ensure_future(gathering.ask(one, counter)) for one in (2, 4, 6))
     while not counter.rounds:
@@ -75,7 +89,7 @@ async def test_one_who_goes_away_takes_nothing_from_the_others() -> None:
 
 
 async def test_what_serving_raises_every_one_of_the_round_gets_and_the_next_round_is_served() -> None:
-    gathering: Gathering[int, int] = Gathering(most=64, rounds=1)
+    gathering: Gathering[int, int] = Gathering()
 
     async def broken(asked: Sequence[int]) -> Sequence[int | Exception]:
         raise OSError(len(asked))
