@@ -8,6 +8,7 @@ right depends on this ending being orderly.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -128,6 +129,7 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     tidying = asyncio.create_task(run_housekeeping(plane))
     stopping = asyncio.create_task(stop.wait())
     await _listening(config.host, config.port, serving)
+    _collect_seldom()
     public = plane.keys.signing.public
     ready = Ready(url=config.public_url, server_key=public.base64, fingerprint=public.fingerprint)
     print(msgspec.json.encode(ready).decode(), flush=True)  # noqa: T201 - the protocol with the parent
@@ -149,6 +151,14 @@ async def serve(config: ServeConfig, dsn: str) -> None:
     for task in broken:
         task.result()
         raise RuntimeError("the listener or the reaper ended by itself")
+
+
+def _collect_seldom() -> None:
+    """What is loaded by now stays, and a thousand waiting runners are no garbage: looking through all of it
+    again and again would hold up whoever is served at that moment."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class InFlight:

@@ -30,8 +30,9 @@ from edgeproof.server.standing import quarantine_unfit
 from edgeproof.server.turns import Turn, turn_key
 from edgeproof.server.waiting import called
 
-_POLL_SECONDS: Final = 10.0
-"""At most; each waiter looks after a random share of it, so that a fleet does not look all at once."""
+_POLL_SECONDS: Final = 30.0
+"""At most; each waiter looks after a random share of it, so that a fleet does not look all at once. It is for
+calls that were lost with a replica; as long as a claim may wait, since the next claim looks anyway."""
 
 # The row is written only when it says something new: a claim a second is no news.
 _ARRIVE: Final = """

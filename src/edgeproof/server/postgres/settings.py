@@ -21,7 +21,8 @@ _DURABLE = {
     "full_page_writes": "on",
 }
 # Sized for a board with 1 GiB of memory that also serves a model; whoever needs more runs a server of
-# their own. `sync` I/O and no parallel workers: short indexed queries gain nothing from helper processes.
+# their own. The run queue's rows live for seconds: it is looked at more often than once a minute. `sync`
+# I/O and no parallel workers: short indexed queries gain nothing from helper processes.
 _SMALL = {
     "max_connections": "100",
     "shared_buffers": "64MB",
@@ -32,6 +33,7 @@ _SMALL = {
     "io_method": "sync",
     "max_parallel_workers_per_gather": "0",
     "autovacuum_max_workers": "2",
+    "autovacuum_naptime": "10s",
     "jit": "off",
 }
 # Level `log` leaves out failed statements: their text may carry secrets, and the file stays small.
