@@ -50,8 +50,9 @@ def new_lease(attempt: int) -> Lease:
 
 def parse_lease(header: str | None) -> Lease:
     """Raises ``Refused`` (``stale_lease``) for a missing or malformed header."""
-    attempt, dot, token = (header or "").partition(".")
-    if not (dot and attempt.isascii() and attempt.isdigit() and len(attempt) < 10 and len(token) == 64):
+    attempt, _, token = (header or "").partition(".")
+    well_formed = attempt.isdigit() and len(attempt) < 10 and len(token) == 64
+    if not (well_formed and (header or "").isascii()):
         raise Refused("stale_lease", "the Edgeproof-Lease header is missing or malformed")
     return Lease(int(attempt), token)
 

@@ -35,8 +35,10 @@ def test_a_lease_ends_where_the_table_allows(attempt: int, retryable: bool, canc
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "1", "1.", ".x", "x." + "a" * 64, "1." + "a" * 63, "-1." + "a" * 64]
-)
+    "header",
+    [None, "", "1", "1.", ".x", "x." + "a" * 64, "1." + "a" * 63, "-1." + "a" * 64,
+     "1." + "a" * 63 + "\ud800", "²." + "a" * 64],
+)  # fmt: skip
 def test_a_malformed_lease_is_stale(header: str | None) -> None:
     with pytest.raises(Refused) as refused:
         runs.parse_lease(header)
