@@ -32,6 +32,8 @@ def names_that_ran(reference: str, seconds: float = _SECONDS) -> frozenset[str]:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=True
         )
+        for line in done.stderr.decode(errors="replace").splitlines():
+            _logger.info("tried what %s runs here: %s", reference, line)
         return frozenset(msgspec.json.decode(done.stdout, type=list[str]))
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").strip().splitlines()
@@ -49,7 +51,7 @@ def _ran(backend: Backend) -> list[str]:
             session = backend.load(trial.model, 1)
             session.bind(_zeros(session.inputs)).call()
         except Exception as error:  # whatever an engine raises, it cannot do this
-            print(f"{trial.name}: {error}", file=sys.stderr)  # noqa: T201
+            print(f"{trial.name}: {error}", file=sys.stderr)  # noqa: T201 - read by the parent
         else:
             names.append(trial.name)
     return names

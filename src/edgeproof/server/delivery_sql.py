@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from edgeproof.contract.run_metrics import HardwareMetrics, ModelMetrics
+from edgeproof.server.queue_sql import ADD_EVENTS
 
 _MODEL_COLUMNS: Final = ", ".join(ModelMetrics.__struct_fields__)
 _HARDWARE_COLUMNS: Final = ", ".join(HardwareMetrics.__struct_fields__)
@@ -112,14 +113,7 @@ WITH result AS (
 ), granted AS (
     INSERT INTO job_artifacts (job_id, digest, role)
     SELECT DISTINCT job_id, digest, role FROM reference ON CONFLICT DO NOTHING
-), told AS (
-    INSERT INTO job_events (job_id, seq, type, data)
-    SELECT e.job_id, last.seq + e.place, e.type, e.data
-    FROM unnest($5::text[], $6::integer[], $7::text[], $8::jsonb[]) AS e (job_id, place, type, data)
-    CROSS JOIN LATERAL (
-        SELECT coalesce(max(seq), 0) AS seq FROM job_events WHERE job_id = e.job_id
-    ) last
-), models AS (
+), told AS ({ADD_EVENTS}), models AS (
     INSERT INTO run_model_metrics ({_MODEL_COLUMNS})
     SELECT {_MODEL_COLUMNS} FROM jsonb_populate_recordset(NULL::run_model_metrics, $12)
 )

@@ -41,11 +41,11 @@ _COLUMNS: Final = f"{_OF_JOB}, {queue_sql.RUNS_AS_SHOWN} AS runs"
 _ONE: Final = f"{_OF_JOB}, {queue_sql.RUNS_WITH_POSITION} AS runs"
 _JOB: Final = f"""
 SELECT {_ONE}, j.result FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
-"""  # noqa: S608
+"""  # noqa: S608 - names of ours
 _DOCUMENT: Final = f"""
 SELECT {_ONE}, NULL AS result, j.result::text AS result_text
 FROM jobs j WHERE j.job_id = $1 AND (j.owner_id = $2 OR $3)
-"""  # noqa: S608
+"""  # noqa: S608 - names of ours
 
 
 _WANTED: Final = {
@@ -69,7 +69,7 @@ def _page(*wanted: str) -> str:
         'summary', j.result_summary, 'deployment_decision', j.result_decision
     ) END AS result
     FROM jobs j WHERE {" AND ".join(conditions)} ORDER BY j.seq DESC LIMIT $2
-    """  # noqa: S608
+    """  # noqa: S608 - names of ours
 
 
 _NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"

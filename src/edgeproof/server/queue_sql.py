@@ -109,9 +109,17 @@ SELECT count(*) FROM run_queue JOIN requirement_classes USING (class_id)
 WHERE state = 'CLAIMED' AND runner_id = $1 AND stage = 'runtime'
 """
 
+# ``events.EventRows.columns`` as the parameters 5 to 8.
+ADD_EVENTS: Final = """
+    INSERT INTO job_events (job_id, seq, type, data)
+    SELECT e.job_id, last.seq + e.place, e.type, e.data
+    FROM unnest($5::text[], $6::integer[], $7::text[], $8::jsonb[]) AS e (job_id, place, type, data)
+    CROSS JOIN LATERAL (SELECT coalesce(max(seq), 0) AS seq FROM job_events WHERE job_id = e.job_id) last
+"""
+
 # Job specs by run, digest, body and job; events by job, place, type and data; jobs that start, with their
 # worker requests. The jobs are locked, and their events numbered by a snapshot younger than that.
-SEAL: Final = """
+SEAL: Final = f"""
 WITH spec AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS t (run_id, digest, body, job_id)
 ), kept AS (
@@ -120,18 +128,13 @@ WITH spec AS (
 ), granted AS (
     INSERT INTO job_artifacts (job_id, digest, role) SELECT job_id, digest, 'job-spec' FROM spec
     ON CONFLICT DO NOTHING
-), told AS (
-    INSERT INTO job_events (job_id, seq, type, data)
-    SELECT e.job_id, last.seq + e.place, e.type, e.data
-    FROM unnest($5::text[], $6::integer[], $7::text[], $8::jsonb[]) AS e (job_id, place, type, data)
-    CROSS JOIN LATERAL (SELECT coalesce(max(seq), 0) AS seq FROM job_events WHERE job_id = e.job_id) last
-), started AS (
+), told AS ({ADD_EVENTS}), started AS (
     UPDATE jobs SET status = 'running', worker_request = s.request, updated_at = clock_timestamp()
     FROM unnest($9::text[], $10::jsonb[]) AS s (job_id, request)
     WHERE jobs.job_id = s.job_id AND jobs.status = 'queued'
 )
 UPDATE run_queue SET job_spec_digest = spec.digest FROM spec WHERE run_queue.run_id = spec.run_id
-"""
+"""  # noqa: S608 - names of ours
 
 # The fence, in each of the next: run, state, attempt, token and runner; no row is a stale lease.
 

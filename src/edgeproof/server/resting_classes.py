@@ -26,7 +26,7 @@ _IDLE: Final = f"""
 SELECT array_agg(class_id) FROM (
     SELECT class_id FROM requirement_classes c WHERE NOT resting AND {_NOTHING_THERE} LIMIT $1
 ) idle
-"""  # noqa: S608
+"""  # noqa: S608 - names of ours
 # One that a transaction under way has found is left alone.
 _LOCK_IDLE: Final = """
 SELECT class_id FROM requirement_classes WHERE class_id = ANY($1::int[]) AND NOT resting
@@ -41,10 +41,10 @@ WITH rested AS (
     DELETE FROM runner_classes WHERE class_id IN (SELECT class_id FROM rested)
 )
 SELECT count(*) FROM rested
-"""  # noqa: S608
+"""  # noqa: S608 - names of ours
 _RESTING_WITH_RUNS: Final = f"""
 SELECT class_id, needs FROM requirement_classes c WHERE resting AND NOT ({_NOTHING_THERE})
-"""  # noqa: S608
+"""  # noqa: S608 - names of ours
 _WAKE: Final = "UPDATE requirement_classes SET resting = false WHERE class_id = $1"
 
 
