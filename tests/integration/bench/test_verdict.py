@@ -30,7 +30,7 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
         await record(Recording(path, 1e-9, condition, resume, said.append))
 
     await one_rotation("quiet", resume=False)
-    for _ in range(3):
+    for _ in range(7):
         await one_rotation("quiet", resume=True)
     await one_rotation("load", resume=True)
     with pytest.raises(Refused, match="--resume"):
@@ -38,21 +38,21 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
     assert children() == before
 
     kinds = [type(one) for one in traces.read(path)]
-    assert kinds == [traces.Session, traces.Rotation] * 5
+    assert kinds == [traces.Session, traces.Rotation] * 9
     played = [one for one in traces.read(path) if isinstance(one, traces.Rotation)]
     assert [(one.condition, one.index) for one in played] == [
-        *(("quiet", at) for at in range(4)),
+        *(("quiet", at) for at in range(8)),
         ("load", 0),
     ]
-    first, second, _, fourth, loaded = played
-    assert first.order == ("baseline", "twin", "by_2", "by_3", "by_5")
-    assert second.order == ("twin", "by_2", "by_3", "by_5", "baseline")
+    first, second, *_, eighth, loaded = played
+    assert first.order == ("baseline", "twin", "by_2", "by_3", "by_3_again", "by_5")
+    assert second.order == ("twin", "by_2", "by_3", "by_3_again", "by_5", "baseline")
     assert set(loaded.sides) == {"baseline", "twin"}
     for one in played:
         for side in one.sides.values():
             assert len([block for block in side.blocks if not block.flags]) <= BLOCKS <= len(side.blocks)
             assert len({len(block.samples_ns) for block in side.blocks}) == 1
-    assert {len(one.before) for one in fourth.sequential.values()} == {50}
+    assert {len(one.before) for one in eighth.sequential.values()} == {50}
     assert first.sequential == second.sequential == loaded.sequential == {}
     assert said[0].startswith("0.5 ms rotation 1")
 
@@ -64,8 +64,8 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
     )
     told = json.loads(judged.stdout)
     assert told["schema_version"] == "edgeproof-verdict-quality-v1"
-    assert [one["rotations"] for one in told["recorded"]] == [{"0.5 ms": 4}, {"0.5 ms": 1}]
-    assert {row["trials"] for row in told["rows"]} == {0}
+    assert [one["rotations"] for one in told["recorded"]] == [{"0.5 ms": 8}, {"0.5 ms": 1}]
+    assert {row["trials"] for row in told["rows"]} <= {0, 1}
     assert {goal["status"] for row in told["rows"] for goal in row["goals"]} == {"too few"}
 
 

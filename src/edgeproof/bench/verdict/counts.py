@@ -14,10 +14,11 @@ from scipy import stats
 
 from edgeproof.bench.verdict import goals
 from edgeproof.bench.verdict.goals import ROWS, Row, Status
-from edgeproof.bench.verdict.rotation import BASELINE, pair_of
+from edgeproof.bench.verdict.rotation import pair_of
 from edgeproof.bench.verdict.sequential import RULES
 from edgeproof.bench.verdict.traces import Condition, Record, Rotation, Session, TimedDuet, unlike
 from edgeproof.bench.verdict.trials import Trials, Verdict, policy_at
+from edgeproof.bench.verdict.variants import BASELINE, reference_of, slowdown_of, slowed_by
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import SystemInfo
@@ -153,26 +154,22 @@ def share(count: int, of: int) -> Share:
     return Share(count=count, of=of, low=round6(float(told.low)), high=round6(float(told.high)))
 
 
-def slowdown_of(variant: str) -> int:
-    """Percent, from a variant's name."""
-    return int(variant.removeprefix("by_")) if variant.startswith("by_") else 0
-
-
 @dataclass
 class _RowTrials:
-    """The trials of a row: those of each model from a stream of their own, as they were completed."""
+    """The trials of a row, as they were completed: each model's and variant's from a stream of their own."""
 
     row: Row
-    streams: dict[str, Trials] = field(default_factory=dict)
+    streams: dict[tuple[str, str], Trials] = field(default_factory=dict)
     told: list[tuple[str, Verdict]] = field(default_factory=list)
 
     def add(self, rotation: Rotation) -> None:
-        if rotation.condition != self.row.condition or self.row.variant not in rotation.sides:
+        if rotation.condition != self.row.condition:
             return
-        stream = self.streams.setdefault(rotation.model, Trials(policy_at(self.row.margin)))
-        verdict = stream.add(pair_of(rotation.order, rotation.sides, self.row.variant, rotation.index))
-        if verdict is not None:
-            self.told.append((rotation.model, verdict))
+        for variant in slowed_by(self.row.slowdown, rotation.sides):
+            stream = self.streams.setdefault((rotation.model, variant), Trials(policy_at(self.row.margin)))
+            verdict = stream.add(pair_of(rotation.order, rotation.sides, variant, rotation.index))
+            if verdict is not None:
+                self.told.append((rotation.model, verdict))
 
     def counted(self) -> RowCount:
         verdicts = [verdict for _, verdict in self.told]
@@ -213,7 +210,7 @@ class _Condition:
     processes: int = 0
     unsettled: int = 0
     latencies: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    ratios: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    ratios: defaultdict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
     alarms: Counter[tuple[str, int]] = field(default_factory=Counter)
     traces: Counter[int] = field(default_factory=Counter)
 
@@ -233,14 +230,14 @@ class _Condition:
                 self._compare(rotation, variant)
 
     def _compare(self, rotation: Rotation, variant: str) -> None:
+        slowdown = slowdown_of(variant)
         pair = pair_of(rotation.order, rotation.sides, variant, rotation.index)
         for baseline, candidate in pair_values([pair], "p50"):
-            self.ratios[rotation.model, variant].append(math.log(candidate / baseline))
+            self.ratios[rotation.model, slowdown].append(math.log(candidate / baseline))
             self.latencies[rotation.model].append(baseline / 1e6)
         if not rotation.sequential:
             return
-        slowdown = slowdown_of(variant)
-        one, other = rotation.sequential[BASELINE], rotation.sequential[variant]
+        one, other = rotation.sequential[reference_of(variant)], rotation.sequential[variant]
         for before, after in ((one.before, other.before), (one.after, other.after)):
             self.traces[slowdown] += 1
             for name, rule in RULES.items():
@@ -258,13 +255,13 @@ class _Condition:
         )
 
     def spreads(self, condition: Condition) -> Iterator[Spread]:
-        for (model, variant), ratios in self.ratios.items():
+        for (model, slowdown), ratios in self.ratios.items():
             middle = median(ratios)
             off = [abs(ratio - middle) for ratio in ratios]
             yield Spread(
                 model=model,
                 condition=condition,
-                slowdown_pct=slowdown_of(variant),
+                slowdown_pct=slowdown,
                 pairs=len(ratios),
                 median_ratio=round6(math.exp(middle)),
                 spread_pct=round6(100 * pstdev(ratios)),

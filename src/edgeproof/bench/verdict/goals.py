@@ -46,16 +46,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """True slowdown and margin of the median, in percent. ``variant`` is who plays it."""
+    """True slowdown and margin of the median, in percent."""
 
     slowdown: int
     margin: int
     condition: Condition
     goals: tuple[Goal, ...]
-
-    @property
-    def variant(self) -> str:
-        return "twin" if self.slowdown == 0 else f"by_{self.slowdown}"
 
 
 ROWS: Final = (

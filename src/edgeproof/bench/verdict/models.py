@@ -32,9 +32,9 @@ class Model:
 
 
 MODELS: Final = (
-    Model("0.5 ms", channels=16, size=23, heavier=False, rotations=16),
-    Model("5 ms", channels=32, size=40, heavier=True, rotations=8),
-    Model("30 ms", channels=64, size=48, heavier=False, rotations=1),
+    Model("0.5 ms", channels=16, size=23, heavier=False, rotations=48),
+    Model("5 ms", channels=32, size=40, heavier=True, rotations=12),
+    Model("30 ms", channels=64, size=48, heavier=False, rotations=2),
 )
 
 

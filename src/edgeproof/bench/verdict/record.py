@@ -20,9 +20,10 @@ from edgeproof import __version__
 from edgeproof.bench.verdict import goals, models, slowed, traces
 from edgeproof.bench.verdict.load import busy_processor
 from edgeproof.bench.verdict.models import MODELS, Model
-from edgeproof.bench.verdict.rotation import BASELINE, RotationStage, Variant, play
+from edgeproof.bench.verdict.rotation import RotationStage, Variant, play
 from edgeproof.bench.verdict.timed import BACKEND, time_duet
 from edgeproof.bench.verdict.trials import plan_of
+from edgeproof.bench.verdict.variants import BASELINE, PLAYED, slowdown_of
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.lab.policies import default_policy
@@ -31,9 +32,7 @@ from edgeproof.runtime.backends import backend
 from edgeproof.runtime.host_lock import host_lock
 
 THREADS: Final = 1
-SEQUENTIAL_EVERY: Final = 4
-SLOWDOWNS: Final = {"quiet": (2, 3, 5), "load": ()}
-"""Which slowed variants play besides baseline and twin; under load only false alarms are counted."""
+SEQUENTIAL_EVERY: Final = 8
 
 
 @dataclass(frozen=True)
@@ -136,14 +135,12 @@ def _prepare(model: Model, folder: Path, plan: DuetPlan, condition: traces.Condi
     folder.mkdir()
     baseline = models.write(model, folder / "baseline.onnx")
     heavier = models.write(model, folder / "heavier.onnx", layers=models.LAYERS + 1)
-    variants = [
-        Variant(BASELINE, slowed.reference(0), baseline),
-        Variant("twin", slowed.reference(0), baseline),
-    ]
-    for percent in SLOWDOWNS[condition]:
+    variants = []
+    for name in PLAYED[condition]:
+        percent = slowdown_of(name)
         swap = model.heavier and percent == models.HEAVIER_PCT
         artifact, spin = (heavier, 0) if swap else (baseline, percent)
-        variants.append(Variant(f"by_{percent}", slowed.reference(spin), artifact))
+        variants.append(Variant(name, slowed.reference(spin), artifact))
     feed = models.write_feed(model, folder / "x.npy")
     return _Prepared(model, baseline, heavier, RotationStage(tuple(variants), feed, folder, THREADS, plan))
 

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from edgeproof.bench.verdict.traces import Sequential
+from edgeproof.bench.verdict.variants import BASELINE, reference_of
 from edgeproof.contract.samples import PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.warmup import window_calls
@@ -23,7 +24,6 @@ from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.pairs import MODULE, Loaded, calls_for, side_samples
 from edgeproof.runtime.rounds import Measured, play_orders
 
-BASELINE: Final = "baseline"
 SEQUENTIAL_SETTLE: Final = 5
 SEQUENTIAL_CALLS: Final = 50
 """Warm-up and counted calls of a sequential trace: what the originals' runtime does unasked."""
@@ -69,12 +69,13 @@ def orders(first: tuple[str, ...], rounds: int) -> list[tuple[str, ...]]:
 
 
 def pair_of(order: Sequence[str], sides: dict[str, SideSamples], variant: str, index: int) -> PairSamples:
-    """The process pair of the baseline and ``variant``."""
-    first = order.index(BASELINE) < order.index(variant)
+    """The process pair of ``variant`` and whom it is compared with."""
+    reference = reference_of(variant)
+    first = order.index(reference) < order.index(variant)
     return PairSamples(
         index=index,
         first="baseline" if first else "candidate",
-        baseline=sides[BASELINE],
+        baseline=sides[reference],
         candidate=sides[variant],
     )
 

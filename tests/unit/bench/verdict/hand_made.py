@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from edgeproof.bench.verdict.rotation import first_order
 from edgeproof.bench.verdict.traces import SCHEMA, Condition, Record, Rotation, Sequential, Session, TimedDuet
 from edgeproof.bench.verdict.trials import plan_of
+from edgeproof.bench.verdict.variants import PLAYED, slowdown_of
 from edgeproof.contract.results import SystemInfo
 from edgeproof.contract.samples import Block, SideSamples
 from edgeproof.lab.policies import default_policy
 
 AT = "2026-01-02T03:04:05Z"
-RATIOS = {"baseline": 1.0, "twin": 1.0, "by_2": 1.02, "by_3": 1.03, "by_5": 1.05}
 
 
 def session(cpu_model: str = "invented") -> Session:
@@ -46,9 +46,9 @@ def rotations(
     wait: float = 0.0, seed: int = 1,
 ) -> Iterator[Rotation]:  # fmt: skip
     draw = random.Random(seed)
-    names = list(RATIOS) if condition == "quiet" else ["baseline", "twin"]
+    names = PLAYED[condition]
     for index in range(count):
-        typical = {name: 5e5 * RATIOS[name] * (1 + draw.gauss(0, spread)) for name in names}
+        typical = {name: 5e5 * (1 + slowdown_of(name) / 100) * (1 + draw.gauss(0, spread)) for name in names}
         alone = {name: tuple(int(value) + step for step in range(50)) for name, value in typical.items()}
         yield Rotation(
             at=AT,

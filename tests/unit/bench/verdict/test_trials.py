@@ -4,6 +4,7 @@ import pytest
 
 from edgeproof.bench.verdict.rotation import first_order, orders, pair_of
 from edgeproof.bench.verdict.trials import Trials, plan_of, policy_at
+from edgeproof.bench.verdict.variants import PLAYED, reference_of, slowdown_of, slowed_by
 from edgeproof.lab.policies import default_policy
 
 from .hand_made import rotations
@@ -58,3 +59,22 @@ def test_a_pair_says_who_came_first(index: int, first: str) -> None:
     pair = pair_of(one.order, one.sides, "by_5", index)
     assert pair.first == first
     assert (pair.baseline, pair.candidate) == (one.sides["baseline"], one.sides["by_5"])
+
+
+@pytest.mark.parametrize(("index", "first"), [(1, "baseline"), (2, "candidate")])
+def test_who_plays_again_is_compared_with_the_twin(index: int, first: str) -> None:
+    one = list(rotations(3))[index]
+    pair = pair_of(one.order, one.sides, "by_3_again", index)
+    assert pair.first == first
+    assert (pair.baseline, pair.candidate) == (one.sides["twin"], one.sides["by_3_again"])
+
+
+def test_no_two_comparisons_of_a_slowdown_share_a_process() -> None:
+    for names in PLAYED.values():
+        for percent in {slowdown_of(name) for name in names}:
+            compared = slowed_by(percent, names)
+            processes = [*compared, *(reference_of(name) for name in compared)]
+            assert len(set(processes)) == len(processes)
+            assert set(processes) <= set(names)
+            assert {slowdown_of(reference_of(name)) for name in compared} == {0}
+    assert slowed_by(3, PLAYED["quiet"]) == ("by_3", "by_3_again")
