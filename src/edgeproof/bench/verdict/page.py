@@ -31,7 +31,8 @@ variant's pairs with the baseline are judged by the code that judges jobs, under
 recordings one) are slowed by 3 %, the second of which makes its pairs with the twin: trials on their margin
 take all 16 pairs, twice as many as most. A slowdown is a spin of exactly that share of each call. The 5 % of
 the 5 ms model is a heavier model instead: one layer more than 20, of which the first is lighter, so it is
-about 5 %; what it truly costs is its median ratio in the table of spreads. The policy's confidence of 95 % is shared by all looks and gates: each interval is one of 99.17 %.
+about 5 %; what it truly costs is its median ratio in the table of spreads. The policy's confidence of 95 % is
+shared by all looks and gates: each interval is one of 99.17 %.
 
 Brackets are exact (Clopper-Pearson) 95 % intervals of a share. They take the trials of a row for independent:
 no two of them share a process, but they share one machine and its days, and all rows share their baselines.
