@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from edgeproof.server.control_plane import ControlPlane, Settings, open_control_plane
 from edgeproof.server.migrations import migrate
+from edgeproof.server.plane.control_plane import ControlPlane, Settings, open_control_plane
 from edgeproof.server.postgres import EmbeddedPostgres
 
 PUBLIC_URL = "http://127.0.0.1:7411"

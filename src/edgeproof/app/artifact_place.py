@@ -12,8 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from edgeproof.contract.errors import Refused
-from edgeproof.server.artifact_store import ArtifactStore
-from edgeproof.server.local_artifacts import LocalArtifacts
+from edgeproof.server.storage.artifact_store import ArtifactStore
+from edgeproof.server.storage.local_artifacts import LocalArtifacts
 
 ARTIFACTS_VARIABLE: Final = "EDGEPROOF_ARTIFACTS_URL"
 _PREFIX: Final = "AWS_"
@@ -44,7 +44,7 @@ def _bucket(bucket: str, prefix: str) -> ArtifactStore:
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
 
-        from edgeproof.server.s3_artifacts import S3Artifacts
+        from edgeproof.server.storage.s3_artifacts import S3Artifacts
     except ModuleNotFoundError as error:
         raise Refused("invalid_request", "for s3:// install edgeproof[s3]") from error
     try:

@@ -11,9 +11,9 @@ from pathlib import Path
 from edgeproof.cli.connection import Credentials, credentials_path, read_credentials
 from edgeproof.contract.canonical import canonical
 from edgeproof.contract.errors import Refused
-from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.enrolment import create_enrolment_token
-from edgeproof.server.principals import authenticate, create_principal
+from edgeproof.server.fleet.enrolment import create_enrolment_token
+from edgeproof.server.plane.control_plane import ControlPlane, Principal
+from edgeproof.server.plane.principals import authenticate, create_principal
 
 ENROLMENT_FILE = "enrolment-token"
 _ENROLMENT_SECONDS = 3600

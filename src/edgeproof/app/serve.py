@@ -29,12 +29,12 @@ from edgeproof.app.static_keys import read_static_keys
 from edgeproof.cli.use_cases import LogFormat
 from edgeproof.contract.base import Wire
 from edgeproof.http.application import create_app
-from edgeproof.server.audit_seal import run_sealer
-from edgeproof.server.control_plane import Settings, open_control_plane
-from edgeproof.server.housekeeping import run_housekeeping
-from edgeproof.server.meters import watch_loop
-from edgeproof.server.reap import run_reaper
-from edgeproof.server.static_keys import keep_static_keys
+from edgeproof.server.audit.audit_seal import run_sealer
+from edgeproof.server.fleet.static_keys import keep_static_keys
+from edgeproof.server.plane.control_plane import Settings, open_control_plane
+from edgeproof.server.plane.meters import watch_loop
+from edgeproof.server.queue.reap import run_reaper
+from edgeproof.server.upkeep.housekeeping import run_housekeeping
 
 _log = logging.getLogger(__name__)
 

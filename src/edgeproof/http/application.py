@@ -32,7 +32,7 @@ from edgeproof.http.authentication import Authentication
 from edgeproof.http.body_guard import BodyGuard, BodyLimits
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.problems import EXCEPTION_HANDLERS
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 
 HANDLERS = (
     health.get_health,

@@ -18,7 +18,7 @@ from edgeproof.http.byte_ranges import byte_range
 from edgeproof.http.description import TOKEN, ArtifactBody, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import DigestPath, known_digest, known_id
-from edgeproof.server import artifacts
+from edgeproof.server.artifacts import artifacts
 
 BINARY = "application/octet-stream"
 PATH = "/api/artifacts/sha256/{digest:str}"

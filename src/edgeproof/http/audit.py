@@ -12,7 +12,7 @@ from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import TOKEN, problems
 from edgeproof.http.jobs import PLAIN
 from edgeproof.http.json_bodies import MAX_INTEGER, StrictRequest
-from edgeproof.server.audit import list_entries, sealed_pages
+from edgeproof.server.audit.audit import list_entries, sealed_pages
 
 Before = Annotated[
     int | None, QueryParameter(name="before", ge=1, le=MAX_INTEGER, description="Entries below this id")

@@ -14,8 +14,8 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from edgeproof.contract.log_ids import about
-from edgeproof.server.control_plane import ControlPlane
-from edgeproof.server.principals import authenticate
+from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.plane.principals import authenticate
 
 PUBLIC: Final = "edgeproof_public"
 

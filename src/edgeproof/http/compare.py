@@ -15,7 +15,7 @@ from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.jobs import PLAIN
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.results import DeviceQuery, EngineQuery, ModelQuery
-from edgeproof.server import compare
+from edgeproof.server.results import compare
 
 BUNDLE = {
     200: ResponseSpec(

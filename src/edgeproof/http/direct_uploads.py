@@ -14,7 +14,7 @@ from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import DigestPath, known_digest, known_id
-from edgeproof.server import direct_uploads
+from edgeproof.server.artifacts import direct_uploads
 
 UploadIdPath = Annotated[str, PathParameter(description="As `offerUpload` gave it")]
 

@@ -23,7 +23,8 @@ from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import known_id
-from edgeproof.server import revoke, runner_keys, runners
+from edgeproof.server.fleet import runner_keys, runners
+from edgeproof.server.queue import revoke
 
 RunnerIdPath = Annotated[str, PathParameter(description="A runner's id")]
 

@@ -22,15 +22,15 @@ from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
 from edgeproof.lab.forge_handover import asked_by
-from edgeproof.server.analyze import analyze as queue_analysis
-from edgeproof.server.cancel import cancel
-from edgeproof.server.complete_dev import complete_dev, demand_dev
-from edgeproof.server.events import demand_visible
-from edgeproof.server.events import job_events as events_of_job
-from edgeproof.server.evidence import list_evidence
-from edgeproof.server.jobs import job_document
-from edgeproof.server.jobs import list_jobs as page_of_jobs
-from edgeproof.server.run_metrics import job_metrics as metrics_of_job
+from edgeproof.server.artifacts.evidence import list_evidence
+from edgeproof.server.jobs.analyze import analyze as queue_analysis
+from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.jobs.complete_dev import complete_dev, demand_dev
+from edgeproof.server.jobs.jobs import job_document
+from edgeproof.server.jobs.jobs import list_jobs as page_of_jobs
+from edgeproof.server.plane.events import demand_visible
+from edgeproof.server.plane.events import job_events as events_of_job
+from edgeproof.server.runs.run_metrics import job_metrics as metrics_of_job
 
 A_JOB = ResponseSpec(JobView, generate_examples=False, description="The job")
 PLAIN = r"^[\x21-\x7e]{1,200}(?![\s\S])"

@@ -14,7 +14,7 @@ from litestar import Request
 from litestar.datastructures import State
 
 from edgeproof.contract.errors import FieldError, Refused
-from edgeproof.server.control_plane import Principal
+from edgeproof.server.plane.control_plane import Principal
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from edgeproof.contract.log_ids import about
 from edgeproof.http.authentication import PUBLIC, bearer_token, plane_of
 from edgeproof.http.description import TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
-from edgeproof.server.principals import authenticate, require
-from edgeproof.server.queue_gauges import metrics_document
+from edgeproof.server.plane.principals import authenticate, require
+from edgeproof.server.upkeep.queue_gauges import metrics_document
 
 DOCUMENT = ResponseSpec(str, generate_examples=False, description="Metrics", media_type="text/plain")
 

@@ -15,10 +15,10 @@ from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.jobs import CursorQuery
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
-from edgeproof.server.dead_letters import dead_letters
-from edgeproof.server.dead_letters import requeue as do_again
-from edgeproof.server.queue_stats import queue_stats
-from edgeproof.server.standing import set_standing
+from edgeproof.server.fleet.standing import set_standing
+from edgeproof.server.jobs.dead_letters import dead_letters
+from edgeproof.server.jobs.dead_letters import requeue as do_again
+from edgeproof.server.runs.queue_stats import queue_stats
 
 RunnerIdPath = Annotated[str, PathParameter(description="A runner's id")]
 

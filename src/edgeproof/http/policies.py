@@ -13,8 +13,8 @@ from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import known_id
-from edgeproof.server.operator_policies import keep_policy, show_policy
-from edgeproof.server.operator_policies import list_policies as kept_policies
+from edgeproof.server.jobs.operator_policies import keep_policy, show_policy
+from edgeproof.server.jobs.operator_policies import list_policies as kept_policies
 
 PolicyPath = Annotated[str, PathParameter(description="A policy's name, for its newest version, or digest")]
 

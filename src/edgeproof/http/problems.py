@@ -17,7 +17,7 @@ from litestar.exceptions import (
 )
 
 from edgeproof.contract.errors import EdgeproofError, FieldError, Refused, Unavailable
-from edgeproof.server.database import AWAY
+from edgeproof.server.db.database import AWAY
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 

@@ -31,12 +31,12 @@ from edgeproof.http.connections import until_gone
 from edgeproof.http.description import BODY, TOKEN, EnvelopeBody, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import RunIdPath, known_id
-from edgeproof.server.claim import claim_runs
-from edgeproof.server.fail import fail as fail_run
-from edgeproof.server.heartbeat import heartbeat as renew_lease
-from edgeproof.server.heartbeat import heartbeats as renew_leases
-from edgeproof.server.submit import submit as submit_run
-from edgeproof.server.submit import submit_batch as submit_runs
+from edgeproof.server.queue.claim import claim_runs
+from edgeproof.server.queue.fail import fail as fail_run
+from edgeproof.server.queue.heartbeat import heartbeat as renew_lease
+from edgeproof.server.queue.heartbeat import heartbeats as renew_leases
+from edgeproof.server.queue.submit import submit as submit_run
+from edgeproof.server.queue.submit import submit_batch as submit_runs
 
 LeaseHeader = Annotated[
     str | None,

@@ -19,9 +19,9 @@ from edgeproof.http.authentication import PUBLIC, plane_of
 from edgeproof.http.body_guard import BODY_KIND
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
-from edgeproof.server.enrolment import create_enrolment_token as make_token
-from edgeproof.server.register import register
-from edgeproof.server.runners import list_runners as registered_runners
+from edgeproof.server.fleet.enrolment import create_enrolment_token as make_token
+from edgeproof.server.fleet.register import register
+from edgeproof.server.fleet.runners import list_runners as registered_runners
 
 Proof = Annotated[
     str | None,

@@ -21,10 +21,10 @@ from edgeproof.http.authentication import plane_of
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import JobIdPath, known_id
-from edgeproof.server.external_workers import create_worker as make_worker
-from edgeproof.server.external_workers import list_workers as known_workers
-from edgeproof.server.external_workers import revoke_worker as end_worker
-from edgeproof.server.worker_boundary import read_worker_request, respond
+from edgeproof.server.fleet.external_workers import create_worker as make_worker
+from edgeproof.server.fleet.external_workers import list_workers as known_workers
+from edgeproof.server.fleet.external_workers import revoke_worker as end_worker
+from edgeproof.server.jobs.worker_boundary import read_worker_request, respond
 
 WorkerIdPath = Annotated[str, PathParameter(description="An external worker's id")]
 

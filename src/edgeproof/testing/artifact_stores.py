@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from edgeproof.contract.errors import EdgeproofError
-from edgeproof.server.artifact_store import ArtifactStore
+from edgeproof.server.storage.artifact_store import ArtifactStore
 
 Check = Callable[[ArtifactStore], Awaitable[None]]
 

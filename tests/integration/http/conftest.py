@@ -15,8 +15,8 @@ from edgeproof.client import ControlPlaneClient, RetryPolicy
 from edgeproof.contract.runners import Capabilities, EngineCapability
 from edgeproof.http.application import create_app
 from edgeproof.http.body_guard import BodyLimits, Pace
-from edgeproof.server.control_plane import ControlPlane, Settings
-from edgeproof.server.principals import create_principal
+from edgeproof.server.plane.control_plane import ControlPlane, Settings
+from edgeproof.server.plane.principals import create_principal
 
 ENGINE = EngineCapability(
     name="onnxruntime", version="1", targets=("cpu",), precisions=("fp32", "fp16", "int8")

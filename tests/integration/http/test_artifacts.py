@@ -12,7 +12,7 @@ import pytest
 from edgeproof.client import ControlPlaneClient
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 
 DATA = os.urandom(3 << 20)
 DIGEST = sha256_hex(DATA)

@@ -24,7 +24,7 @@ from edgeproof.contract.runners import (
     SubmitItem,
 )
 from edgeproof.domain.runs import Lease
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.testing.answers import answer
 
 from .conftest import CAPABILITIES

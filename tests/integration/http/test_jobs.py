@@ -18,8 +18,8 @@ from edgeproof.contract.jobs import JobEvent, JobView
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.lab.dev_bundle import OBJECTS
 from edgeproof.lab.policies import default_policy
-from edgeproof.server.control_plane import ControlPlane
-from edgeproof.server.principals import authenticate, create_principal
+from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.plane.principals import authenticate, create_principal
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import ClaimRequest, FailRequest
 from edgeproof.domain.runs import Lease
-from edgeproof.server.control_plane import ControlPlane, Settings
-from edgeproof.server.meters import Meters, watch_loop
+from edgeproof.server.plane.control_plane import ControlPlane, Settings
+from edgeproof.server.plane.meters import Meters, watch_loop
 
 from .conftest import CAPABILITIES
 

@@ -17,7 +17,7 @@ from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import ClaimRequest, Gpu
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 
 from .conftest import CAPABILITIES
 

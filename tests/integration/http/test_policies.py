@@ -12,7 +12,7 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.lab.policies import default_policy
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 
 STRICT = msgspec.structs.replace(default_policy(), name="strict", version=3)
 

@@ -14,7 +14,7 @@ import pytest
 
 from edgeproof.client import ControlPlaneClient, RetryPolicy
 from edgeproof.contract.errors import CODES, Refused
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 
 
 async def problem(response: httpx.Response) -> dict[str, Any]:

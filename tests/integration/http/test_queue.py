@@ -16,7 +16,7 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest, RegisterRequest
 from edgeproof.domain.runs import Lease
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 
 from .conftest import CAPABILITIES
 

@@ -14,8 +14,8 @@ from edgeproof.contract.canonical import digest_of
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.point_policy import ThresholdChanges
 from edgeproof.contract.stored_results import CompareRequest, ResultDocument, ResultFilter
-from edgeproof.server.control_plane import ControlPlane
-from edgeproof.server.principals import create_principal
+from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.plane.principals import create_principal
 
 BODY: dict[str, Any] = {
     "model_path": "models/yolov8n.onnx", "engine_backend": "onnxruntime", "device_name": "cpu",

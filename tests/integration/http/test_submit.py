@@ -17,7 +17,7 @@ from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import ClaimedRun, ClaimRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.runner.outbox import Outbox, PendingResult
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.testing.answers import answer
 
 from .conftest import CAPABILITIES

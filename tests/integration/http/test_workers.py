@@ -24,7 +24,7 @@ from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import ClaimRequest
 from edgeproof.contract.worker import WorkerToken
 from edgeproof.domain.runs import Lease
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.testing.answers import answer
 from edgeproof.testing.evidence import Scene
 from edgeproof.testing.external_worker import completed_answer

@@ -18,7 +18,7 @@ import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from edgeproof.server.s3_artifacts import S3Artifacts
+from edgeproof.server.storage.s3_artifacts import S3Artifacts
 
 WEED = Path(sys.executable).with_name("weed")
 ACCESS, SECRET = "edgeproof", "not-a-secret"

@@ -17,11 +17,11 @@ from edgeproof.client import ControlPlaneClient, RetryPolicy
 from edgeproof.client.direct_upload import DIRECT_BYTES
 from edgeproof.contract.errors import Refused
 from edgeproof.http.application import create_app
-from edgeproof.server.artifacts import open_artifact, put_artifact
-from edgeproof.server.control_plane import ControlPlane, Principal, Settings, open_control_plane
-from edgeproof.server.direct_uploads import finish_upload, offer_upload
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.s3_artifacts import S3Artifacts
+from edgeproof.server.artifacts.artifacts import open_artifact, put_artifact
+from edgeproof.server.artifacts.direct_uploads import finish_upload, offer_upload
+from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings, open_control_plane
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.storage.s3_artifacts import S3Artifacts
 from edgeproof.testing.artifact_stores import pieces, sha256
 
 LARGE = os.urandom(DIRECT_BYTES + 1)

@@ -12,8 +12,8 @@ import pytest
 from obstore.store import S3Store
 
 from edgeproof.contract.errors import Refused, Unavailable
-from edgeproof.server.local_artifacts import LocalArtifacts
-from edgeproof.server.s3_artifacts import S3Artifacts
+from edgeproof.server.storage.local_artifacts import LocalArtifacts
+from edgeproof.server.storage.s3_artifacts import S3Artifacts
 from edgeproof.testing.artifact_stores import CHECKS, Check, kept, sha256
 
 from .conftest import bucket

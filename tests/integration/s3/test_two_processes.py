@@ -27,7 +27,7 @@ from edgeproof.client import ControlPlaneClient
 from edgeproof.client.direct_upload import DIRECT_BYTES
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.server.housekeeping import CHORES
+from edgeproof.server.upkeep.housekeeping import CHORES
 from edgeproof.testing.artifact_stores import sha256
 
 from .conftest import ACCESS, SECRET, bucket, free_ports

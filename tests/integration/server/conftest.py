@@ -24,11 +24,11 @@ from edgeproof.contract.runners import (
 )
 from edgeproof.contract.statements import ForgeConfig, RunLimits, StageConfig
 from edgeproof.domain.runs import Lease, new_lease
-from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.register import register
-from edgeproof.server.requirements import class_of
-from edgeproof.server.runner_keys import allow_key
+from edgeproof.server.fleet.register import register
+from edgeproof.server.fleet.requirements import class_of
+from edgeproof.server.fleet.runner_keys import allow_key
+from edgeproof.server.plane.control_plane import ControlPlane, Principal
+from edgeproof.server.plane.principals import authenticate, create_principal
 
 CAPABILITIES = Capabilities(
     device_class="linux-x86_64",

@@ -8,8 +8,8 @@ import pytest
 
 from edgeproof.app.artifact_place import ARTIFACTS_VARIABLE, artifact_place, is_secret
 from edgeproof.contract.errors import Refused
-from edgeproof.server.local_artifacts import LocalArtifacts
-from edgeproof.server.s3_artifacts import S3Artifacts
+from edgeproof.server.storage.local_artifacts import LocalArtifacts
+from edgeproof.server.storage.s3_artifacts import S3Artifacts
 
 
 def test_without_a_url_it_is_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from edgeproof.app.serve import ServeConfig, settings_of
 from edgeproof.app.up import serve_config
 from edgeproof.cli.use_cases import UpOptions
-from edgeproof.server.control_plane import Settings
+from edgeproof.server.plane.control_plane import Settings
 
 
 def settings(options: UpOptions) -> Settings:

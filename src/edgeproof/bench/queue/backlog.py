@@ -11,7 +11,7 @@ from edgeproof.bench.queue.ground import Ground, SimulatedRunner
 from edgeproof.bench.queue.wire import Wire, demand
 from edgeproof.contract.base import Wire as Message
 from edgeproof.contract.runners import Needs
-from edgeproof.server.requirements import class_of
+from edgeproof.server.fleet.requirements import class_of
 
 _ADD: Final = """
 WITH model AS (SELECT * FROM runs WHERE stage = 'forge' ORDER BY created_at LIMIT 1), run AS (

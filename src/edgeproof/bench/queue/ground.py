@@ -22,12 +22,12 @@ from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import Capabilities, EngineCapability
-from edgeproof.server.analyze import analyze
-from edgeproof.server.artifacts import put_artifact
-from edgeproof.server.control_plane import ControlPlane, Principal, Settings, open_control_plane
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.requirements import match_runner_classes
-from edgeproof.server.runner_token import RunnerToken, seal_token
+from edgeproof.server.artifacts.artifacts import put_artifact
+from edgeproof.server.fleet.requirements import match_runner_classes
+from edgeproof.server.jobs.analyze import analyze
+from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings, open_control_plane
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.plane.runner_token import RunnerToken, seal_token
 
 BUILT: Final = b"what every simulated build makes"
 _ENGINE: Final = EngineCapability(name="onnxruntime", version="1", targets=("cpu",), precisions=("fp32",))

@@ -15,7 +15,7 @@ from edgeproof.bench.queue.ground import Ground, SimulatedRunner, quantile
 from edgeproof.bench.queue.wire import Wire, demand
 from edgeproof.contract.base import Wire as Message
 from edgeproof.contract.runners import ClaimedRun
-from edgeproof.server.run_endings import wake_a_runner
+from edgeproof.server.runs.run_endings import wake_a_runner
 
 _CLAIM: Final = msgspec.json.encode({"wait_seconds": 30})
 _ONE: Final = msgspec.json.Decoder(ClaimedRun)

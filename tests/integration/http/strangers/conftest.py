@@ -26,7 +26,7 @@ from edgeproof.contract.runners import (
     RegisterRequest,
 )
 from edgeproof.domain.runs import Lease
-from edgeproof.server.control_plane import ControlPlane
+from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.testing.answers import Answer, answer
 
 ENGINE = EngineCapability(name="onnxruntime", version="1", targets=("cpu",), precisions=("fp32",))

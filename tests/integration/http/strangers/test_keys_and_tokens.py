@@ -10,8 +10,8 @@ import pytest
 
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.fleet import RotateKeyRequest
-from edgeproof.server.challenge import new_nonce
-from edgeproof.server.runner_token import RunnerToken, open_token, seal_token
+from edgeproof.server.fleet.challenge import new_nonce
+from edgeproof.server.plane.runner_token import RunnerToken, open_token, seal_token
 
 from .conftest import VERBS, Scene, told
 

@@ -28,15 +28,15 @@ from edgeproof.contract.runners import (
     SubmitResponse,
 )
 from edgeproof.domain.runs import Lease
-from edgeproof.server.analyze import analyze
-from edgeproof.server.artifacts import put_artifact
-from edgeproof.server.claim import claim
-from edgeproof.server.control_plane import ControlPlane, Principal, Settings, open_control_plane
-from edgeproof.server.fail import fail
-from edgeproof.server.jobs import get_job
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.requirements import match_runner_classes
-from edgeproof.server.submit import submit
+from edgeproof.server.artifacts.artifacts import put_artifact
+from edgeproof.server.fleet.requirements import match_runner_classes
+from edgeproof.server.jobs.analyze import analyze
+from edgeproof.server.jobs.jobs import get_job
+from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings, open_control_plane
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.queue.claim import claim
+from edgeproof.server.queue.fail import fail
+from edgeproof.server.queue.submit import submit
 from edgeproof.testing.answers import Answer, answer
 from edgeproof.testing.evidence import Scene
 

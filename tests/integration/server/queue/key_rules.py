@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from edgeproof.contract.errors import Refused
-from edgeproof.server.principals import authenticate
-from edgeproof.server.revoke import end_unlisted_leases, remove_key
-from edgeproof.server.runner_keys import allow_key
-from edgeproof.server.runner_token import RunnerToken, seal_token
+from edgeproof.server.fleet.runner_keys import allow_key
+from edgeproof.server.plane.principals import authenticate
+from edgeproof.server.plane.runner_token import RunnerToken, seal_token
+from edgeproof.server.queue.revoke import end_unlisted_leases, remove_key
 
 from .conftest import enlist
 

@@ -10,9 +10,9 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobFilter
 from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.server.analyze import analyze
-from edgeproof.server.artifacts import may_read
-from edgeproof.server.jobs import get_job, list_jobs
+from edgeproof.server.artifacts.artifacts import may_read
+from edgeproof.server.jobs.analyze import analyze
+from edgeproof.server.jobs.jobs import get_job, list_jobs
 
 ABSENT = "sha256:" + "0" * 64
 

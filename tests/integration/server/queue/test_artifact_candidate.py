@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgeproof.contract.requests import AnalyzeRequest
-from edgeproof.server.analyze import analyze
-from edgeproof.server.evidence import list_evidence
+from edgeproof.server.artifacts.evidence import list_evidence
+from edgeproof.server.jobs.analyze import analyze
 from edgeproof.testing.evidence import Scene
 
 

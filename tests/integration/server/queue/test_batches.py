@@ -9,9 +9,9 @@ import pytest
 
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ClaimRequest, HeartbeatBatch, HeartbeatItem, SubmitBatch, SubmitItem
-from edgeproof.server.claim import claim_runs
-from edgeproof.server.heartbeat import heartbeats
-from edgeproof.server.submit import submit_batch
+from edgeproof.server.queue.claim import claim_runs
+from edgeproof.server.queue.heartbeat import heartbeats
+from edgeproof.server.queue.submit import submit_batch
 
 
 async def claimed_by(worker: Any, max_runs: int) -> Any:

@@ -11,13 +11,13 @@ from edgeproof.cli import exits
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import HeartbeatRequest
 from edgeproof.lab.dev_bundle import OBJECTS
-from edgeproof.server.audit import list_entries
-from edgeproof.server.cancel import cancel
-from edgeproof.server.complete_dev import complete_dev
-from edgeproof.server.control_plane import ControlPlane, Principal, Settings
-from edgeproof.server.events import job_events
-from edgeproof.server.evidence import list_evidence
-from edgeproof.server.heartbeat import heartbeat
+from edgeproof.server.artifacts.evidence import list_evidence
+from edgeproof.server.audit.audit import list_entries
+from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.jobs.complete_dev import complete_dev
+from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings
+from edgeproof.server.plane.events import job_events
+from edgeproof.server.queue.heartbeat import heartbeat
 
 from .conftest import lease_of
 

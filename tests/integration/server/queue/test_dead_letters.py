@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from edgeproof.contract.errors import Refused
-from edgeproof.server.control_plane import Principal, Settings
-from edgeproof.server.dead_letters import dead_letters, requeue
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.queue_stats import queue_stats
+from edgeproof.server.jobs.dead_letters import dead_letters, requeue
+from edgeproof.server.plane.control_plane import Principal, Settings
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.runs.queue_stats import queue_stats
 
 
 @pytest.fixture

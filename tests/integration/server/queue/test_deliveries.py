@@ -7,10 +7,10 @@ from typing import Any
 
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.runners import ClaimRequest
-from edgeproof.server.advance import sweep
-from edgeproof.server.claim import claim_runs
-from edgeproof.server.deliver import Delivery, Taken, deliver
-from edgeproof.server.events import job_events
+from edgeproof.server.jobs.advance import sweep
+from edgeproof.server.plane.events import job_events
+from edgeproof.server.queue.claim import claim_runs
+from edgeproof.server.queue.deliver import Delivery, Taken, deliver
 
 from .conftest import lease_of
 

@@ -14,11 +14,11 @@ import pytest
 from edgeproof.contract.canonical import canonical
 from edgeproof.contract.envelope import peek_payload
 from edgeproof.contract.errors import Refused
-from edgeproof.server.advance import sweep
-from edgeproof.server.analyze import analyze
-from edgeproof.server.artifacts import put_artifact
-from edgeproof.server.check_result import MAX_RAW_BYTES
-from edgeproof.server.control_plane import JUDGES, ControlPlane, Principal
+from edgeproof.server.artifacts.artifacts import put_artifact
+from edgeproof.server.jobs.advance import sweep
+from edgeproof.server.jobs.analyze import analyze
+from edgeproof.server.plane.control_plane import JUDGES, ControlPlane, Principal
+from edgeproof.server.runs.check_result import MAX_RAW_BYTES
 from edgeproof.testing.answers import Answer
 
 BEYOND_JSON = 2**53

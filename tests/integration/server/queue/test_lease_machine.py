@@ -37,18 +37,18 @@ from edgeproof.contract.runners import (
     SubmitItem,
 )
 from edgeproof.domain.runs import Lease
-from edgeproof.server.advance import sweep
-from edgeproof.server.artifacts import put_artifact
-from edgeproof.server.cancel import cancel
-from edgeproof.server.claim import claim_runs
-from edgeproof.server.fail import fail
-from edgeproof.server.heartbeat import heartbeat, heartbeats
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.reap import Patience, reap
-from edgeproof.server.runner_keys import allow_key
-from edgeproof.server.runners import list_runners
-from edgeproof.server.standing import set_standing
-from edgeproof.server.submit import submit_batch
+from edgeproof.server.artifacts.artifacts import put_artifact
+from edgeproof.server.fleet.runner_keys import allow_key
+from edgeproof.server.fleet.runners import list_runners
+from edgeproof.server.fleet.standing import set_standing
+from edgeproof.server.jobs.advance import sweep
+from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.queue.claim import claim_runs
+from edgeproof.server.queue.fail import fail
+from edgeproof.server.queue.heartbeat import heartbeat, heartbeats
+from edgeproof.server.queue.reap import Patience, reap
+from edgeproof.server.queue.submit import submit_batch
 
 from .conftest import chunks_of
 from .key_rules import KeyRules

@@ -9,8 +9,8 @@ import pytest
 from edgeproof.contract.bundle import ResponseBundle
 from edgeproof.contract.canonical import digest_of
 from edgeproof.contract.stored_results import ResultFilter
-from edgeproof.server.compare import compare_stored
-from edgeproof.server.results import find_result, list_results
+from edgeproof.server.results.compare import compare_stored
+from edgeproof.server.results.results import find_result, list_results
 from edgeproof.testing.evidence import Scene
 
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, EngineCapability, Gpu
-from edgeproof.server.claim import claim
-from edgeproof.server.dead_letters import requeue
+from edgeproof.server.jobs.dead_letters import requeue
+from edgeproof.server.queue.claim import claim
 
 from .conftest import CAPABILITIES, ENGINE, Worker, enlist, listening
 

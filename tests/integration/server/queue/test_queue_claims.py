@@ -13,7 +13,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import Capabilities, ClaimRequest
 from edgeproof.contract.statements import JobSpecStatement, open_statement
 from edgeproof.domain.runs import Lease
-from edgeproof.server.claim import claim
+from edgeproof.server.queue.claim import claim
 
 from .conftest import listening
 

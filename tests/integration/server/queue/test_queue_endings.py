@@ -11,10 +11,10 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import HeartbeatRequest
 from edgeproof.domain.runs import Lease
-from edgeproof.server.advance import sweep
-from edgeproof.server.cancel import cancel
-from edgeproof.server.heartbeat import heartbeat
-from edgeproof.server.reap import Patience, reap, run_reaper
+from edgeproof.server.jobs.advance import sweep
+from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.queue.heartbeat import heartbeat
+from edgeproof.server.queue.reap import Patience, reap, run_reaper
 
 
 def lease_of(claimed: Any) -> Lease:

@@ -14,11 +14,11 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import FailRequest, HeartbeatRequest
 from edgeproof.domain.runs import Lease
-from edgeproof.server import queue_sql
-from edgeproof.server.artifacts import open_artifact, put_artifact
-from edgeproof.server.fail import fail
-from edgeproof.server.heartbeat import heartbeat
-from edgeproof.server.reap import Patience, reap
+from edgeproof.server.artifacts.artifacts import open_artifact, put_artifact
+from edgeproof.server.queue.fail import fail
+from edgeproof.server.queue.heartbeat import heartbeat
+from edgeproof.server.queue.reap import Patience, reap
+from edgeproof.server.runs import queue_sql
 from edgeproof.testing.answers import answer
 
 

@@ -10,9 +10,9 @@ import pytest
 from edgeproof.contract.canonical import canonical, decode_canonical
 from edgeproof.contract.envelope import open_envelope
 from edgeproof.contract.statements import DecisionEnvelopeStatement
-from edgeproof.server.documents import load_document
-from edgeproof.server.events import append_event, job_events
-from edgeproof.server.evidence import list_evidence
+from edgeproof.server.artifacts.documents import load_document
+from edgeproof.server.artifacts.evidence import list_evidence
+from edgeproof.server.plane.events import append_event, job_events
 from edgeproof.testing.evidence import Scene
 
 

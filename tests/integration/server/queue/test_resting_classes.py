@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from edgeproof.contract.runners import Capabilities, ClaimRequest, Needs
-from edgeproof.server.claim import claim
-from edgeproof.server.control_plane import ControlPlane
-from edgeproof.server.requirements import class_of
-from edgeproof.server.resting_classes import rest_classes, rest_those_idle
+from edgeproof.server.fleet.requirements import class_of
+from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.queue.claim import claim
+from edgeproof.server.upkeep.resting_classes import rest_classes, rest_those_idle
 
 from .conftest import CAPABILITIES, Worker
 

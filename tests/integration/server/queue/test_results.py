@@ -12,12 +12,12 @@ from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.sigstore_bundle import bundle_of
 from edgeproof.domain.runs import Lease
 from edgeproof.lab.verify import evidence_name, verify
-from edgeproof.server.control_plane import Principal
-from edgeproof.server.documents import load_document
-from edgeproof.server.evidence import list_evidence
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.run_metrics import job_metrics
-from edgeproof.server.submit import submit
+from edgeproof.server.artifacts.documents import load_document
+from edgeproof.server.artifacts.evidence import list_evidence
+from edgeproof.server.plane.control_plane import Principal
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.queue.submit import submit
+from edgeproof.server.runs.run_metrics import job_metrics
 
 ROWS = "SELECT count(*) FROM run_model_metrics"
 

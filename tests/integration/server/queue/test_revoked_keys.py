@@ -12,13 +12,13 @@ import pytest
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ClaimRequest, HeartbeatRequest
-from edgeproof.server.claim import claim
-from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.heartbeat import heartbeat
-from edgeproof.server.jobs import list_jobs
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.revoke import end_unlisted_leases, remove_key
-from edgeproof.server.runner_keys import allow_key, list_keys, rotate_key
+from edgeproof.server.fleet.runner_keys import allow_key, list_keys, rotate_key
+from edgeproof.server.jobs.jobs import list_jobs
+from edgeproof.server.plane.control_plane import ControlPlane, Principal
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.queue.claim import claim
+from edgeproof.server.queue.heartbeat import heartbeat
+from edgeproof.server.queue.revoke import end_unlisted_leases, remove_key
 
 from .conftest import Worker, Yard, lease_of
 

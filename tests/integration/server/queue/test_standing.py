@@ -11,15 +11,15 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest, RunnerStanding
 from edgeproof.domain.runs import Lease
-from edgeproof.server.audit import list_entries
-from edgeproof.server.claim import Claim, claim_runs
-from edgeproof.server.control_plane import Principal, Settings
-from edgeproof.server.fail import fail
-from edgeproof.server.heartbeat import heartbeat
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.reap import Patience, reap
-from edgeproof.server.runners import list_runners
-from edgeproof.server.standing import set_standing
+from edgeproof.server.audit.audit import list_entries
+from edgeproof.server.fleet.runners import list_runners
+from edgeproof.server.fleet.standing import set_standing
+from edgeproof.server.plane.control_plane import Principal, Settings
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.queue.claim import Claim, claim_runs
+from edgeproof.server.queue.fail import fail
+from edgeproof.server.queue.heartbeat import heartbeat
+from edgeproof.server.queue.reap import Patience, reap
 
 
 @pytest.fixture

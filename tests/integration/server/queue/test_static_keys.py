@@ -10,12 +10,12 @@ import pytest
 
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused
-from edgeproof.server.audit import list_entries
-from edgeproof.server.control_plane import ControlPlane, Principal
-from edgeproof.server.principals import authenticate
-from edgeproof.server.revoke import end_unlisted_leases, remove_key
-from edgeproof.server.runner_keys import list_keys
-from edgeproof.server.static_keys import keep_static_keys
+from edgeproof.server.audit.audit import list_entries
+from edgeproof.server.fleet.runner_keys import list_keys
+from edgeproof.server.fleet.static_keys import keep_static_keys
+from edgeproof.server.plane.control_plane import ControlPlane, Principal
+from edgeproof.server.plane.principals import authenticate
+from edgeproof.server.queue.revoke import end_unlisted_leases, remove_key
 
 from .conftest import Worker, Yard
 

@@ -9,10 +9,10 @@ import pytest
 
 from edgeproof.contract.errors import Refused, StageFailed
 from edgeproof.contract.runners import ClaimedRun, ClaimRequest
-from edgeproof.server.artifacts import put_artifact
-from edgeproof.server.claim import claim_runs
-from edgeproof.server.control_plane import Settings
-from edgeproof.server.direct_uploads import offer_upload
+from edgeproof.server.artifacts.artifacts import put_artifact
+from edgeproof.server.artifacts.direct_uploads import offer_upload
+from edgeproof.server.plane.control_plane import Settings
+from edgeproof.server.queue.claim import claim_runs
 
 from .conftest import Worker, Yard, chunks_of, lease_of
 

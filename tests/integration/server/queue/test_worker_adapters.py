@@ -12,11 +12,11 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.contract.runners import ClaimedRun
 from edgeproof.contract.worker import WorkerRequest
 from edgeproof.domain.runs import new_lease
-from edgeproof.server.cancel import cancel
-from edgeproof.server.control_plane import Principal
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.submit import submit
-from edgeproof.server.worker_boundary import read_worker_request, respond
+from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.jobs.worker_boundary import read_worker_request, respond
+from edgeproof.server.plane.control_plane import Principal
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.queue.submit import submit
 from edgeproof.testing.evidence import Scene
 from edgeproof.testing.external_worker import completed_answer, failed_answer
 from edgeproof.testing.worker_adapter import WorkerAdapterConformance

@@ -14,17 +14,17 @@ from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.stored_results import ResultFilter
 from edgeproof.contract.worker import AnalyzeBody
 from edgeproof.lab.forge_handover import asked_by
-from edgeproof.server.advance import sweep
-from edgeproof.server.analyze import analyze
-from edgeproof.server.artifacts import open_artifact
-from edgeproof.server.audit import list_entries
-from edgeproof.server.control_plane import Principal
-from edgeproof.server.documents import load_document
-from edgeproof.server.external_workers import create_worker, list_workers, revoke_worker
-from edgeproof.server.jobs import list_jobs
-from edgeproof.server.principals import authenticate, create_principal
-from edgeproof.server.results import list_results
-from edgeproof.server.worker_boundary import read_worker_request, respond
+from edgeproof.server.artifacts.artifacts import open_artifact
+from edgeproof.server.artifacts.documents import load_document
+from edgeproof.server.audit.audit import list_entries
+from edgeproof.server.fleet.external_workers import create_worker, list_workers, revoke_worker
+from edgeproof.server.jobs.advance import sweep
+from edgeproof.server.jobs.analyze import analyze
+from edgeproof.server.jobs.jobs import list_jobs
+from edgeproof.server.jobs.worker_boundary import read_worker_request, respond
+from edgeproof.server.plane.control_plane import Principal
+from edgeproof.server.plane.principals import authenticate, create_principal
+from edgeproof.server.results.results import list_results
 from edgeproof.testing.external_worker import completed_answer, failed_answer
 
 

@@ -1,0 +1,1 @@
+"""The audit: sealed in batches, read, verified."""

@@ -1,0 +1,200 @@
+"""A runner asks for work: the oldest runs that it can do, under new leases, with their signed job specs.
+
+What a runner can do was matched to classes when its capabilities changed; nothing is matched here. A wake-up
+only shortens the wait: the queue is asked again after a bound anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobError
+from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, RunnerStanding
+from edgeproof.domain.runs import new_lease
+from edgeproof.server.db.database import Connection, lock
+from edgeproof.server.db.rows import Row
+from edgeproof.server.db.turns import Turn, turn_key
+from edgeproof.server.fleet.requirements import match_runner_classes
+from edgeproof.server.fleet.standing import quarantine_unfit
+from edgeproof.server.plane.control_plane import ControlPlane, Principal
+from edgeproof.server.plane.principals import require
+from edgeproof.server.plane.waiting import called
+from edgeproof.server.queue.offer import offer_runs
+from edgeproof.server.runs import queue_sql
+from edgeproof.server.runs.run_endings import lease_ended
+
+_POLL_SECONDS: Final = 30.0
+"""At most; each waiter looks after a random share of it, so that a fleet does not look all at once. It is for
+calls that were lost with a replica; as long as a claim may wait, since the next claim looks anyway."""
+
+# The row is written only when it says something new: a claim a second is no news.
+_ARRIVE: Final = """
+WITH seen AS (
+    UPDATE runners SET last_seen_at = clock_timestamp()
+    WHERE runner_id = $1 AND last_seen_at < clock_timestamp() - interval '10 s'
+)
+SELECT standing, standing_reason, CASE WHEN $2 THEN capabilities END AS capabilities,
+    array(SELECT class_id FROM runner_classes WHERE runner_id = $1) AS classes,
+    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
+        AND q.run_id <> ALL($3::text[])) AS abandoned
+FROM runners WHERE runner_id = $1
+"""
+_SET_CAPABILITIES: Final = "UPDATE runners SET capabilities = $2 WHERE runner_id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim came to: ``runs``, none when none came in time, and the standing of who asked."""
+
+    runs: tuple[ClaimedRun, ...]
+    standing: RunnerStanding
+    reason: str
+
+
+async def claim(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> ClaimedRun | None:
+    """One lease, or None. Raises as ``claim_runs``."""
+    runs = (await claim_runs(plane, principal, request)).runs
+    return runs[0] if runs else None
+
+
+async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Claim:
+    """Leases on up to ``request.max_runs`` runs; none when none came within ``request.wait_seconds``, when
+    the runner is not to work now, or when the server stops.
+
+    Raises ``Refused`` (``forbidden``; ``unauthenticated`` for a runner that is not registered).
+    """
+    require(principal, "runner")
+    me = await _arrive(plane, principal, request)
+    count = request.max_runs or 1
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + request.wait_seconds
+    runs: tuple[ClaimedRun, ...] = ()
+    if me["standing"] == "active":
+        runs = (await _claim_now(plane, principal, count))[0]
+    if not runs and request.wait_seconds > 0:
+        keys = frozenset({turn_key(one, None) for one in me["classes"]} | {turn_key(0, _runner(principal))})
+        async with plane.database.wait_for_runs(keys) as turn:
+            with plane.meters.waiting.track_inprogress():
+                runs = await _wait(plane, principal, turn, deadline, count)
+    for run in runs:
+        plane.meters.claims.labels(run.stage).inc()
+    standing: RunnerStanding = "active" if runs else me["standing"]
+    return Claim(runs, standing, me["standing_reason"])
+
+
+async def _wait(
+    plane: ControlPlane, principal: Principal, turn: Turn, deadline: float, count: int
+) -> tuple[ClaimedRun, ...]:
+    clock = asyncio.get_running_loop()
+    while not plane.stopping.is_set():
+        plane.database.look(turn)
+        runs, keys = await _claim_now(plane, principal, count)
+        if runs:
+            turn.use(keys)
+            return runs
+        left = deadline - clock.time()
+        if left <= 0:
+            break
+        await called(plane, turn, min(left, _POLL_SECONDS * random.uniform(0.5, 1.0)))
+    return ()
+
+
+async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Row:
+    told = request.capabilities
+    arguments = (_runner(principal), told is not None, list(request.holding or ()))
+    me = await plane.database.pool.fetchrow(_ARRIVE, *arguments)
+    if me is None:
+        raise Refused("unauthenticated", "this runner is not registered")
+    changed = False
+    if told is not None and msgspec.convert(me["capabilities"], Capabilities) != told:
+        changed = True
+        async with plane.database.transaction() as connection:
+            await connection.execute(_SET_CAPABILITIES, principal.runner_id, told)
+            await match_runner_classes(connection, _runner(principal), told)
+    if request.unfit is not None:
+        changed = True
+        await quarantine_unfit(plane, _runner(principal), request.unfit)
+    if request.holding is not None and me["abandoned"]:
+        changed = True
+        while await _end_one_abandoned(plane, principal, request.holding):
+            pass
+    if changed:
+        (me,) = await plane.database.pool.fetch(_ARRIVE, *arguments)
+    return me
+
+
+async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding: Sequence[str]) -> bool:
+    """One lease of this runner that it no longer works under; whether there was one."""
+    async with plane.database.transaction() as connection:
+        run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, principal.runner_id, list(holding))
+        if run is None:
+            return False
+        error = JobError(
+            code="lease_expired",
+            message=f"the runner {run['runner_id']} claimed anew without it,"
+            f" attempt {run['attempt']} of {run['max_attempts']}",
+            stage=run["stage"],
+        )
+        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=True)
+    return True
+
+
+class _MeasuresAlready(Exception):
+    """The runner was leased another measurement at the same time: this lease is rolled back."""
+
+
+async def _claim_now(
+    plane: ControlPlane, principal: Principal, count: int
+) -> tuple[tuple[ClaimedRun, ...], frozenset[str]]:
+    """Up to ``count`` runs, class by class, and the turn keys of what was taken; none: nothing that this
+    runner may have waits."""
+    runs: list[ClaimedRun] = []
+    keys: set[str] = set()
+    passed_over: list[int] = []
+    while len(runs) < count:
+        wanted = count - len(runs)
+        leases = [new_lease(0) for _ in range(wanted)]
+        try:
+            async with plane.database.transaction() as connection:
+                rows = await connection.fetch(
+                    queue_sql.claim_statement(wanted),
+                    principal.runner_id,
+                    plane.settings.lease_seconds,
+                    plane.settings.stage_lease_seconds,
+                    [lease.digest for lease in leases],
+                    passed_over,
+                    principal.public_key,
+                )
+                if not rows:
+                    break
+                taken = [row for row in rows if row["run_id"] is not None]
+                if any(row["stage"] == "runtime" for row in taken):
+                    await _measure_once(connection, principal)
+                runs += await offer_runs(plane, connection, principal, taken, leases)
+        except _MeasuresAlready:
+            # The other lease is committed: the next statement sees it, and passes measurements over.
+            continue
+        class_id, named = rows[0]["class_id"], rows[0]["named"]
+        keys.add(turn_key(class_id, principal.runner_id if named else None))
+        if not taken:
+            passed_over.append(-class_id if named else class_id)
+    return tuple(runs), frozenset(keys)
+
+
+async def _measure_once(connection: Connection, principal: Principal) -> None:
+    await lock(connection, f"measuring:{principal.runner_id}")
+    if await connection.fetchval(queue_sql.MEASURING, principal.runner_id) > 1:
+        raise _MeasuresAlready
+
+
+def _runner(principal: Principal) -> str:
+    if principal.runner_id is None:
+        raise ValueError("a runner principal has a runner id")
+    return principal.runner_id

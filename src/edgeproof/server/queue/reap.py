@@ -1,0 +1,108 @@
+"""Ends leases that expired without an outcome, and advances the jobs that wait for it.
+
+Time is the database's. A reaper that has just started, or finds more than half of the leases expired at
+once, suspects itself or the database and not the runners: it waits one lease first (DESIGN decision 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
+from edgeproof.server.jobs.advance import sweep
+from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.queue.revoke import end_unlisted_leases
+from edgeproof.server.runs import queue_sql
+from edgeproof.server.runs.run_endings import lease_ended
+
+_logger = logging.getLogger(__name__)
+_BATCH: Final = 1000
+
+
+@dataclass(slots=True)
+class Patience:
+    """When a reaper may reap. Pure but for its own memory; every ``now`` is the database's."""
+
+    lease: timedelta
+    _until: datetime | None = None
+    _before: datetime | None = None
+
+    def limit(self, now: datetime, leased: int, expired: int) -> datetime | None:
+        """Leases that expired up to this moment may be reaped; None: none for now.
+
+        ``expired`` of the ``leased`` runs have an expired lease.
+        """
+        if self._until is None:
+            # Just started: whoever still lives had one lease in which to say so.
+            self._until = self._before = now + self.lease
+        if now < self._until:
+            return None
+        if self._before is not None:
+            limit, self._before = self._before, None
+            return limit
+        if expired * 2 > leased:
+            self._until, self._before = now + self.lease, now
+            return None
+        return now
+
+
+async def run_reaper(plane: ControlPlane) -> None:
+    """Reap and sweep every ``reap_interval_seconds`` until the server stops.
+
+    Whatever goes wrong is logged and tried again: without this loop no lost runner's work would be done.
+    """
+    patience = Patience(timedelta(seconds=plane.settings.longest_lease()))
+    while not plane.stopping.is_set():
+        await _try("reap", reap(plane, patience))
+        await _try("end leases of removed keys", end_unlisted_leases(plane))
+        await _try("sweep", sweep(plane))
+        try:
+            await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)
+        except TimeoutError:
+            continue
+
+
+async def _try(what: str, work: Awaitable[int]) -> None:
+    try:
+        await work
+    except Exception:
+        _logger.exception("could not %s; it will be tried again", what)
+
+
+async def reap(plane: ControlPlane, patience: Patience) -> int:
+    """End the leases that may be ended; how many. Their runs wait again, or have failed."""
+    (counts,) = await plane.database.pool.fetch(queue_sql.LEASE_COUNTS)
+    limit = patience.limit(counts["now"], counts["leased"], counts["expired"])
+    if limit is None:
+        return 0
+    if counts["expired"] == 0:
+        return 0
+    reaped = 0
+    # One run a transaction: two would be locked in an order of chance.
+    for row in await plane.database.pool.fetch(queue_sql.EXPIRED, limit, _BATCH):
+        reaped += await _reap_one(plane, row["run_id"], limit)
+    return reaped
+
+
+async def _reap_one(plane: ControlPlane, run_id: str, limit: datetime) -> bool:
+    async with plane.database.transaction() as connection:
+        run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit, run_id)
+        if run is None:
+            return False
+        error = JobError(
+            code="lease_expired",
+            message=f"the runner {run['runner_id']} was not heard of within its lease,"
+            f" attempt {run['attempt']} of {run['max_attempts']}",
+            stage=run["stage"],
+        )
+        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=True)
+    plane.meters.reaps.labels(run["stage"]).inc()
+    with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=run["runner_id"]):
+        _logger.info("lease reaped, attempt %s of %s", run["attempt"], run["max_attempts"])
+    return True

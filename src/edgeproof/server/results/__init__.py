@@ -1,0 +1,1 @@
+"""Results as they are kept: listed, compared, measured ones added."""

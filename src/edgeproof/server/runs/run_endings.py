@@ -1,0 +1,129 @@
+"""How a run leaves its lease or the queue. The caller holds the run's queue row, locked.
+
+Shared by fail, reap, claim and cancel; a result is ``finish``'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from edgeproof.contract.jobs import JobError, RunState
+from edgeproof.domain.runs import after_lease_ended
+from edgeproof.server.db.database import Connection
+from edgeproof.server.db.notifier import notify
+from edgeproof.server.db.rows import Row
+from edgeproof.server.db.turns import RUNS_CHANNEL, turn_key
+from edgeproof.server.fleet.standing import count_strike
+from edgeproof.server.plane.audit_log import CONTROL_PLANE, record
+from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.plane.events import append_event
+from edgeproof.server.runs import queue_sql
+
+NEEDS_ADVANCE: Final = (
+    "UPDATE jobs SET needs_advance = true WHERE job_id = $1 AND status IN ('queued', 'running')"
+)
+_CANCELLING: Final = """
+SELECT cancel_requested_at IS NOT NULL OR status NOT IN ('queued', 'running') FROM jobs WHERE job_id = $1
+FOR UPDATE
+"""
+
+
+async def lease_ended(
+    plane: ControlPlane,
+    connection: Connection,
+    run: Row,
+    error: JobError,
+    *,
+    retryable: bool,
+    submission: str | None,
+    strike: bool,
+) -> RunState:
+    """A claimed run lost its lease without a result: back to the queue, or out of it.
+
+    ``run`` has the columns of ``queue_sql.LOCK_LEASED`` and ``run_id``. ``submission`` is the digest of
+    the request that said so, None for the reaper. ``strike`` counts it as an infrastructure error of its
+    runner.
+    """
+    if strike:
+        # Before the job's row: an ending takes its locks in one order, run, runner, job.
+        await count_strike(plane, connection, run["runner_id"], error)
+    cancelling: bool = await connection.fetchval(_CANCELLING, run["job_id"])
+    state = after_lease_ended(
+        run["attempt"], run["max_attempts"], retryable=retryable, cancel_requested=cancelling
+    )
+    actor = CONTROL_PLANE if submission is None else run["runner_id"]
+    told = {"attempt": run["attempt"], "code": error.code, "runner": run["runner_id"], "state": state}
+    await record(connection, actor, "lease.ended", run["run_id"], told)
+    if state == "PENDING":
+        await connection.execute(queue_sql.REQUEUE, run["run_id"])
+        await wake_a_runner(connection, run["class_id"], run["assigned_runner_id"])
+        await tell_run(connection, run, state, error)
+        return state
+    failed = state == "FAILED"
+    await leave_queue(
+        connection,
+        run,
+        state,
+        failure=error if failed else None,
+        submission=submission,
+        exhausted=failed and retryable,
+        struck=strike,
+    )
+    return state
+
+
+async def leave_queue(
+    connection: Connection,
+    run: Row,
+    state: RunState,
+    *,
+    failure: JobError | None = None,
+    evidence: str | None = None,
+    submission: str | None = None,
+    exhausted: bool = False,
+    struck: bool = False,
+) -> None:
+    """Store the run's outcome, take it out of the queue and ask for its job's next step.
+
+    ``exhausted``: it failed for want of attempts. Unless it was ``struck`` for it, its runner's row of
+    infrastructure errors ends here.
+    """
+    run_id = run["run_id"]
+    failure = None if failure is None else failure.attributed()
+    forgive = state == "COMPLETE" or (state == "FAILED" and not struck)
+    await connection.execute(
+        queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure, exhausted, forgive
+    )
+    await tell_run(connection, run, state, failure)
+    await connection.execute(NEEDS_ADVANCE, run["job_id"])
+
+
+async def wake_a_runner(connection: Connection, class_id: int, assigned_runner_id: str | None) -> None:
+    """One of those that wait for such a run looks, once this has committed."""
+    await notify(connection, RUNS_CHANNEL, turn_key(class_id, assigned_runner_id))
+
+
+async def tell_run(connection: Connection, run: Row, state: RunState, error: JobError | None = None) -> None:
+    """An event of type ``metadata``: one run changed its state."""
+    await append_event(connection, run["job_id"], "metadata", run_told(run, state, error))
+
+
+def run_told(run: Row, state: RunState, error: JobError | None = None) -> dict[str, Any]:
+    """What such an event says."""
+    data: dict[str, Any] = {
+        "run_id": run["run_id"],
+        "stage": run["stage"],
+        "role": run["role"],
+        "state": state,
+        "attempt": run["attempt"],
+        "runner_id": run["runner_id"],
+    }
+    if error is not None:
+        told = error.attributed()
+        data["error"] = {
+            "code": told.code,
+            "message": told.message,
+            "fault": told.fault,
+            "retryable": told.retryable,
+        }
+    return data

@@ -1,0 +1,1 @@
+"""What the control plane does by itself now and then."""
