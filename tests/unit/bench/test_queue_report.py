@@ -6,9 +6,10 @@ import msgspec
 
 from edgeproof.bench.queue.backlog import Backlog
 from edgeproof.bench.queue.cycles import Cycles
+from edgeproof.bench.queue.endurance import Endurance
 from edgeproof.bench.queue.ground import quantile
 from edgeproof.bench.queue.peers import Peer
-from edgeproof.bench.queue.report import QueueSpeed, words
+from edgeproof.bench.queue.report import QueueSpeed, endurance_goal, endurance_words, words
 from edgeproof.bench.queue.waiting import Pickup
 
 
@@ -86,6 +87,18 @@ def test_the_words_say_the_verdicts_the_share_and_who_else_was_at_work() -> None
     assert "other 1, plain claim" in text
     assert "others were at work" not in text
     assert "others were at work" in words(msgspec.structs.replace(GOOD, load_before=3.0))
+
+
+def lasting(cycles_done: int, *dead: int) -> Endurance:
+    return Endurance(cycles=cycles_done, spans=tuple(cycles(900.0, cycles_done, one) for one in dead))
+
+
+def test_dead_rows_may_rise_and_fall_but_not_grow() -> None:
+    steady = endurance_goal(lasting(1_000_000, 10, 30, 10, 30, 11, 29, 10, 30))
+    assert (steady.met, steady.note) == (True, "")
+    grown = endurance_goal(lasting(999, 10, 10, 20, 20, 30, 30, 40, 40))
+    assert (grown.met, grown.figure, bool(grown.note)) == (False, 4.0, True)
+    assert "missed" in endurance_words(lasting(999, 10, 40)) and "met" in endurance_words(lasting(999, 10))
 
 
 def test_a_quantile_is_one_of_the_values() -> None:

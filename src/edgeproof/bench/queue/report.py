@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from edgeproof.bench.queue.backlog import Backlog
 from edgeproof.bench.queue.cycles import Cycles
+from edgeproof.bench.queue.endurance import Endurance
 from edgeproof.bench.queue.peers import Peer
 from edgeproof.bench.queue.waiting import Pickup
 from edgeproof.contract.base import Wire
+
+MOST_GROWTH: Final = 1.1
+"""What two quarters of one saw may differ by."""
 
 
 class Goal(Wire, frozen=True, kw_only=True):
@@ -62,6 +66,27 @@ class QueueSpeed(Wire, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
+def endurance_goal(lasting: Endurance) -> Goal:
+    """The saw of dead rows between two vacuums is as high at the end as in the beginning."""
+    return _goal(
+        f"dead rows of the run queue, last quarter over first, in {lasting.cycles} cycles",
+        round(lasting.growth(), 3), MOST_GROWTH, "at_most",
+        "" if lasting.cycles >= 1_000_000 else "the goal is for a million cycles",
+    )  # fmt: skip
+
+
+def endurance_words(lasting: Endurance) -> str:
+    """The same for people."""
+    return f"{_line(endurance_goal(lasting))}\n{lasting.table_growth():>10.3g}  the table's bytes, likewise"
+
+
+def _line(goal: Goal) -> str:
+    sign = "≥" if goal.sense == "at_least" else "≤"
+    verdict = "met" if goal.met else "missed"
+    note = f" ({goal.note})" if goal.note else ""
+    return f"{goal.figure:>10g}  {goal.what}: goal {sign} {goal.goal:g}, {verdict}{note}"
+
+
 def _goal(
     what: str, figure: float, goal: float, sense: Literal["at_least", "at_most"], note: str = ""
 ) -> Goal:
@@ -74,11 +99,7 @@ def words(speed: QueueSpeed) -> str:
     lines = [f"{speed.cpus} CPUs, load before {speed.load_before}"]
     if speed.load_before > 0.5:
         lines[0] += ": others were at work, so these figures are too low"
-    for goal in speed.goals():
-        sign = "≥" if goal.sense == "at_least" else "≤"
-        verdict = "met" if goal.met else "missed"
-        note = f" ({goal.note})" if goal.note else ""
-        lines.append(f"{goal.figure:>10g}  {goal.what}: goal {sign} {goal.goal:g}, {verdict}{note}")
+    lines += [_line(goal) for goal in speed.goals()]
     for name, cycles in (("singly", speed.single), ("in batches", speed.batched)):
         lines.append(
             f"{name}: sealing and opening take {cycles.signing_ms:g} ms a cycle on both sides together"
