@@ -42,12 +42,16 @@ class SideSamples(Signed, frozen=True, kw_only=True):
 
 
 class PairSamples(Signed, frozen=True, kw_only=True):
-    """A fresh process of each side, interleaved. ``first`` is the side whose block came first."""
+    """A fresh process of each side, interleaved. ``first`` is the side whose block came first.
+
+    ``processors`` are the logical ones that both were bound to; none: all that the device allows.
+    """
 
     index: int
     first: Literal["baseline", "candidate"]
     baseline: SideSamples
     candidate: SideSamples
+    processors: tuple[int, ...] = ()
 
 
 class RawSamples(Signed, frozen=True, kw_only=True):

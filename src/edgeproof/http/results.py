@@ -20,8 +20,8 @@ from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.jobs import PLAIN, CursorQuery, OwnerQuery
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.paths import known_id
-from edgeproof.server.results.compare import history
 from edgeproof.server.results import results
+from edgeproof.server.results.compare import history
 
 TEXT = r"^[^\x00]{1,200}(?![\s\S])"
 KEYS = r"^[^\x00]{1,1000}(?![\s\S])"

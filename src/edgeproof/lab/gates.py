@@ -1,8 +1,9 @@
 """The latency gates: what one process pair is worth, and a metric's verdict over all pairs.
 
-The unit of inference is the process pair (DESIGN decision 15). A side's value is the median over its
-unflagged blocks of the block's statistic; a pair without such a block on both sides has no value and is
-left out of the estimate, never out of the evidence.
+The unit of inference is the process pair (DESIGN decision 15). Its ratio is the median over its rounds of
+the ratio of both blocks' statistics: what slows the device for longer than a round slows both blocks of it.
+A pair without a round of unflagged blocks has no value and is left out of the estimate, never out of the
+evidence.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean, median
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.comparison import (
@@ -21,7 +22,7 @@ from edgeproof.contract.comparison import (
 )
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
-from edgeproof.contract.samples import PairSamples, SideSamples
+from edgeproof.contract.samples import PairSamples
 from edgeproof.domain.measurement import NS_PER_MS, percentile
 from edgeproof.lab.percentiles import TAILS, certify
 from edgeproof.lab.statistics import signed_rank_interval
@@ -38,10 +39,17 @@ def split_confidence(confidence: float, looks: int, gates: int) -> float:
     return 1 - (1 - confidence) / (looks * gates)
 
 
-def pair_values(pairs: Sequence[PairSamples], metric: LatencyMetric) -> list[tuple[float, float]]:
-    """Baseline and candidate of each usable pair, in nanoseconds."""
-    values = ((_side_value(pair.baseline, metric), _side_value(pair.candidate, metric)) for pair in pairs)
-    return [(one, other) for one, other in values if one is not None and other is not None]
+class PairValue(NamedTuple):
+    """Each side's median over the rounds, in nanoseconds, and the median of the rounds' log ratios."""
+
+    baseline: float
+    candidate: float
+    log_ratio: float
+
+
+def pair_values(pairs: Sequence[PairSamples], metric: LatencyMetric) -> list[PairValue]:
+    """Of each usable pair. Raises ``Refused`` (``result_invalid``) if a time is not positive."""
+    return [_pair_value(rounds) for pair in pairs if (rounds := _rounds(pair, metric))]
 
 
 def estimate_latency(
@@ -54,13 +62,11 @@ def estimate_latency(
     values = pair_values(pairs, metric)
     if not values:
         raise Refused("result_invalid", "no process pair has an unflagged block on both sides")
-    if min(min(pair) for pair in values) <= 0:
-        raise Refused("result_invalid", f"the {metric} of a process is not a positive time")
-    estimate = signed_rank_interval([math.log(other / one) for one, other in values], confidence)
+    estimate = signed_rank_interval([one.log_ratio for one in values], confidence)
     return LatencyEstimate(
         metric=metric,
-        baseline_ms=round6(median(one for one, _ in values) / NS_PER_MS),
-        candidate_ms=round6(median(other for _, other in values) / NS_PER_MS),
+        baseline_ms=round6(median(one.baseline for one in values) / NS_PER_MS),
+        candidate_ms=round6(median(one.candidate for one in values) / NS_PER_MS),
         ratio=round6(math.exp(estimate.point)),
         ratio_low=None if estimate.low is None else round6(math.exp(estimate.low)),
         ratio_high=None if estimate.high is None else round6(math.exp(estimate.high)),
@@ -113,11 +119,25 @@ def narrow(low: float | None, high: float | None, margin_pct: float) -> bool:
     return low is not None and high is not None and 100 * (high - low) < margin_pct
 
 
-def _side_value(side: SideSamples, metric: LatencyMetric) -> float | None:
-    blocks = [block.samples_ns for block in side.blocks if block.samples_ns and not block.flags]
-    if not blocks:
-        return None
-    return median(_block_value(samples, metric) for samples in blocks)
+def _pair_value(rounds: Sequence[tuple[float, float]]) -> PairValue:
+    return PairValue(
+        baseline=median(one for one, _ in rounds),
+        candidate=median(other for _, other in rounds),
+        log_ratio=median(math.log(other / one) for one, other in rounds),
+    )
+
+
+def _rounds(pair: PairSamples, metric: LatencyMetric) -> list[tuple[float, float]]:
+    """What both blocks of each round are worth. A round ends with both of them unflagged or with neither
+    (``runtime.rounds``), so the unflagged ones of both sides belong together in their order."""
+    values = [
+        [_block_value(one.samples_ns, metric) for one in side.blocks if one.samples_ns and not one.flags]
+        for side in (pair.baseline, pair.candidate)
+    ]
+    rounds = list(zip(*values, strict=False))
+    if rounds and min(map(min, rounds)) <= 0:
+        raise Refused("result_invalid", f"the {metric} of a process is not a positive time")
+    return rounds
 
 
 def _block_value(samples: Sequence[int], metric: LatencyMetric) -> float:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -101,6 +101,22 @@ class Child:
         if not os.WIFSTOPPED(status):
             self._process.returncode = os.waitstatus_to_exitcode(status)
             raise self._death()
+
+    def bind(self, processors: Sequence[int]) -> None:
+        """Let the process, and the threads that it starts from now on, run there only; nowhere: as it is.
+
+        Raises ``StageFailed`` if the device does not have them any more.
+        """
+        if not processors:
+            return
+        try:
+            with contextlib.suppress(ProcessLookupError):  # its death is diagnosed by whoever asks it next
+                os.sched_setaffinity(self.pid, processors)
+        except OSError as error:
+            raise StageFailed(
+                "stage_crashed", f"{self._label}: processors {processors}: {error.strerror}", fault="device",
+                retryable=True,
+            ) from error  # fmt: skip
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +54,26 @@ def physical_cores() -> int:
         for number in allowed_processors()
     }
     return max(1, min(len(siblings), quota(_text(_QUOTA) or "max") or len(siblings)))
+
+
+def spread_processors() -> list[int]:
+    """The allowed processors in an order of which every stretch lies on as many physical cores as it can."""
+    return spread(
+        {
+            number: _text(_CPUS / f"cpu{number}" / "topology" / "thread_siblings_list") or str(number)
+            for number in allowed_processors()
+        }
+    )
+
+
+def spread(siblings: Mapping[int, str]) -> list[int]:
+    """The first processor of each core, then the second of each; ``siblings`` names each one's core."""
+    place: Counter[str] = Counter()
+    keyed: list[tuple[int, int]] = []
+    for number in sorted(siblings):
+        keyed.append((place[siblings[number]], number))
+        place[siblings[number]] += 1
+    return [number for _, number in sorted(keyed)]
 
 
 def quota(cpu_max: str) -> int | None:

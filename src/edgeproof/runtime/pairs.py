@@ -1,14 +1,16 @@
 """The pairs of a duet (DESIGN 14): baseline and candidate in fresh processes, interleaved, one at a time.
 
-A pair: both interpreters start together; then each side alone loads, infers once and warms up until its
-calls come to rest; then blocks alternate A B, B A, A B, … so that a drift falls on both. Whoever is not
-measured is stopped. Which side is A is drawn once for every two pairs and swapped within them. Nothing
-starts or ends while a block is measured. Which blocks are played again is ``rounds``'; judging is the lab's.
+A pair: both interpreters start together, bound to the same processors; then each side alone loads, infers
+once and warms up until its calls come to rest; then blocks alternate A B, B A, A B, … so that a drift falls
+on both. Whoever is not measured is stopped. Which side is A is drawn once for every two pairs and swapped
+within them. Nothing starts or ends while a block is measured. Which blocks are played again is ``rounds``';
+judging is the lab's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.samples import Block, PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.warmup import window_calls
+from edgeproof.runtime import environment
 from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.rounds import SIDES, Measured, Side, play_rounds
 
@@ -83,6 +86,22 @@ async def play(
     return tuple(pairs)
 
 
+def shared_processors(index: int, threads: int) -> tuple[int, ...]:
+    """Where both sides of pair ``index`` run, so that neither has the better processors (``turn_of``); none
+    where the system binds no process."""
+    if not hasattr(os, "sched_setaffinity"):
+        return ()
+    return turn_of(environment.spread_processors(), index, threads)
+
+
+def turn_of(processors: Sequence[int], index: int, threads: int) -> tuple[int, ...]:
+    """As many of ``processors`` as threads, others for every two pairs; none if all are needed."""
+    if threads >= len(processors):
+        return ()
+    first = index // 2 * threads
+    return tuple(sorted(processors[(first + place) % len(processors)] for place in range(threads)))
+
+
 @dataclass
 class _Rhythm:
     """What the first pair settles for all: calls a block, and the clock reading that counts as zero."""
@@ -93,6 +112,7 @@ class _Rhythm:
 
 async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
     first = first_side(index, stage.seed)
+    processors = shared_processors(index, stage.threads)
 
     def start(side: Side) -> Callable[[], Child]:
         return lambda: Child(MODULE, stage.backend, stage.workspace, side)
@@ -101,6 +121,7 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
         sides = dict(zip(SIDES, running, strict=True))
         await asyncio.gather(*(child.ready() for child in running))
         for child in running:
+            child.bind(processors)
             child.stop()
         order = (first, SIDES[1 - SIDES.index(first)])
         loaded = {side: await _load(stage, side, sides[side]) for side in order}
@@ -123,6 +144,7 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
         first=first,
         baseline=side_samples(loaded["baseline"], measured["baseline"], origin),
         candidate=side_samples(loaded["candidate"], measured["candidate"], origin),
+        processors=processors,
     )
 
 

@@ -19,7 +19,9 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import RuntimeConfig
 from edgeproof.domain.measurement import accuracy_metrics, summarise
+from edgeproof.runtime import environment
 from edgeproof.runtime.duet import DuetOutcome, RuntimeInputs, measure
+from edgeproof.runtime.pairs import shared_processors
 
 from .conftest import left_behind
 
@@ -64,6 +66,7 @@ async def test_measures_as_planned(
         {one.first, two.first} == {"baseline", "candidate"}
         for one, two in zip(pairs[::2], pairs[1::2], strict=True)
     )
+    assert [pair.processors for pair in pairs] == [shared_processors(index, 1) for index in range(4)]
     for pair in pairs:
         for side in (pair.baseline, pair.candidate):
             assert [len(block.samples_ns) for block in side.blocks] == [20, 20]
@@ -206,6 +209,7 @@ async def test_only_one_of_a_pair_runs(models: Models, long_blocks: RuntimeConfi
     task = asyncio.ensure_future(measure(long_blocks, inputs, workspace, enough=never, on_progress=ignore))
     alternating: set[frozenset[int]] = set()
     stopped: set[int] = set()
+    bound: set[tuple[int, ...]] = set()
     looks = 0
     while not task.done():
         await asyncio.sleep(0.002)
@@ -213,6 +217,7 @@ async def test_only_one_of_a_pair_runs(models: Models, long_blocks: RuntimeConfi
             pair = measured_processes()
             started = time.perf_counter()
             states = [(one.pid, one.status() == psutil.STATUS_STOPPED) for one in (*pair, *pair[:1])]
+            processors = {tuple(one.cpu_affinity()) for one in pair}
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
         if len(pair) != 2 or time.perf_counter() - started > 0.01:
@@ -225,9 +230,12 @@ async def test_only_one_of_a_pair_runs(models: Models, long_blocks: RuntimeConfi
             looks += 1
             stopped |= idle
             assert idle, f"both processes of a pair run: {states}"
+            assert len(processors) == 1, "both run on the same processors"
+            bound |= processors
     await task
     assert looks > 20
     assert len(stopped) == 4
+    assert bound == {tuple(shared_processors(0, 1) or environment.allowed_processors())}
 
 
 async def test_measurements_take_turns(models: Models, config: RuntimeConfig, tmp_path: Path) -> None:

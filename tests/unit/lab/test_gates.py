@@ -1,5 +1,7 @@
 """Pair values, verdicts and looks from hand-made samples."""
 
+import math
+
 import pytest
 from msgspec.structs import replace
 
@@ -27,15 +29,27 @@ PLAN = DuetPlan(
 EACH = split_confidence(0.95, 3, 2)
 
 
-def test_a_value_is_the_median_over_unflagged_blocks() -> None:
+def test_a_value_is_the_median_over_rounds_of_unflagged_blocks() -> None:
     one = PairSamples(
         index=0,
         first="baseline",
         baseline=side((10, 20, 30), (40, 50, 60), (9000,), (), flags=((), (), ("load",), ())),
-        candidate=side((5, 5, 5)),
+        candidate=side((5, 5, 5), (7, 7, 7)),
     )
-    assert pair_values([one], "p50") == [(35, 5)]
-    assert pair_values([one], "p90") == [((28 + 58) / 2, 5)]
+    assert pair_values([one], "p50") == [(35, 6, (math.log(5 / 20) + math.log(7 / 50)) / 2)]
+    (value,) = pair_values([one], "p90")
+    assert (value.baseline, value.candidate) == ((28 + 58) / 2, 6)
+
+
+def test_what_slows_the_device_for_some_rounds_is_in_no_ratio() -> None:
+    """Half of the rounds at half the speed: medians of sides may fall on either, rounds never differ."""
+    device = (1.0, 2.0, 2.0, 1.0, 2.0)
+    baseline = side(*[(int(1000 * slow),) * 3 for slow in device])
+    candidate = side(*[(int(1100 * slow),) * 3 for slow in (1.0, 2.0, 1.0, 1.0, 2.0)])
+    one = PairSamples(index=0, first="baseline", baseline=baseline, candidate=candidate)
+    (value,) = pair_values([one], "p50")
+    assert math.exp(value.log_ratio) == pytest.approx(1.1)
+    assert value.candidate / value.baseline == pytest.approx(0.55)
 
 
 def test_a_pair_without_a_usable_block_is_left_out() -> None:

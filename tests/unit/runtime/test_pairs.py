@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edgeproof.runtime.pairs import FEWEST_CALLS, MOST_CALLS, Loaded, calls_for, first_side
+from edgeproof.runtime.pairs import FEWEST_CALLS, MOST_CALLS, Loaded, calls_for, first_side, turn_of
 from edgeproof.runtime.rounds import block_order
 
 
@@ -16,6 +16,16 @@ def test_each_two_pairs_begin_with_both_sides() -> None:
         assert all({firsts[at], firsts[at + 1]} == {"baseline", "candidate"} for at in (0, 2, 4, 6))
         assert firsts == [first_side(index, seed) for index in range(8)]
     assert {first_side(0, seed) for seed in range(20)} == {"baseline", "candidate"}
+
+
+def test_every_two_pairs_run_on_other_processors_and_all_get_their_turn() -> None:
+    assert [turn_of([0, 1], index, 1) for index in range(6)] == [(0,), (0,), (1,), (1,), (0,), (0,)]
+    assert {turn_of([0, 2, 1, 3], index, 2) for index in range(8)} == {(0, 2), (1, 3)}
+    assert [turn_of([0, 1, 2, 3], index, 3) for index in (0, 2)] == [(0, 1, 2), (0, 1, 3)]
+
+
+def test_who_needs_all_processors_is_bound_to_none() -> None:
+    assert turn_of([0, 1], 0, 2) == turn_of([0], 5, 1) == turn_of([0, 1], 3, 8) == ()
 
 
 def loaded(*warmup_ns: int, first_ns: int = 10**9) -> Loaded:

@@ -232,9 +232,9 @@ class _Condition:
     def _compare(self, rotation: Rotation, variant: str) -> None:
         slowdown = slowdown_of(variant)
         pair = pair_of(rotation.order, rotation.sides, variant, rotation.index)
-        for baseline, candidate in pair_values([pair], "p50"):
-            self.ratios[rotation.model, slowdown].append(math.log(candidate / baseline))
-            self.latencies[rotation.model].append(baseline / 1e6)
+        for value in pair_values([pair], "p50"):
+            self.ratios[rotation.model, slowdown].append(value.log_ratio)
+            self.latencies[rotation.model].append(value.baseline / 1e6)
         if not rotation.sequential:
             return
         one, other = rotation.sequential[reference_of(variant)], rotation.sequential[variant]

@@ -30,6 +30,7 @@ from edgeproof.lab.policies import default_policy
 from edgeproof.runtime import environment
 from edgeproof.runtime.backends import backend
 from edgeproof.runtime.host_lock import host_lock
+from edgeproof.runtime.pairs import shared_processors
 
 THREADS: Final = 1
 SEQUENTIAL_EVERY: Final = 8
@@ -128,6 +129,7 @@ def _session(condition: traces.Condition, plan: DuetPlan) -> traces.Session:
         threads=THREADS,
         load_1m=round(os.getloadavg()[0], 2),
         plan=plan,
+        same_processors=bool(shared_processors(0, THREADS)),
     )
 
 

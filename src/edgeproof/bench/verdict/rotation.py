@@ -1,8 +1,8 @@
 """One rotation: fresh processes of all variants of a model, interleaved as the two sides of a pair are.
 
-The protocol is the runner's: all start together, each loads and warms up alone, whoever is not measured is
-stopped, and blocks that bore another load than the quietest of their round are played again. Of one
-rotation, each variant makes a process pair with the same baseline.
+The protocol is the runner's: all start together on the same processors, each loads and warms up alone,
+whoever is not measured is stopped, and blocks that bore another load than the quietest of their round are
+played again. Of one rotation, each variant makes a process pair with whom it is compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgeproof.contract.samples import PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.warmup import window_calls
 from edgeproof.runtime.child import Child, children
-from edgeproof.runtime.pairs import MODULE, Loaded, calls_for, side_samples
+from edgeproof.runtime.pairs import MODULE, Loaded, calls_for, shared_processors, side_samples
 from edgeproof.runtime.rounds import Measured, play_orders
 
 SEQUENTIAL_SETTLE: Final = 5
@@ -40,13 +40,17 @@ class Variant:
 
 @dataclass(frozen=True)
 class RotationStage:
-    """``variants`` begin with the baseline. ``feed`` is an ``.npy`` file for the input ``x``."""
+    """``variants`` begin with the baseline. ``feed`` is an ``.npy`` file for the input ``x``.
+
+    ``same_processors`` is the runner's way; without it each process runs where the scheduler puts it.
+    """
 
     variants: tuple[Variant, ...]
     feed: Path
     workspace: Path
     threads: int
     plan: DuetPlan
+    same_processors: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ async def play(stage: RotationStage, index: int, *, calls: int, sequential: bool
     with children(*(lambda variant=variant: starter(variant) for variant in stage.variants)) as running:
         await asyncio.gather(*(child.ready() for child in running))
         for child in running:
+            child.bind(shared_processors(index, stage.threads) if stage.same_processors else ())
             child.stop()
         processes = dict(zip(names, map(_Process, running), strict=True))
         artifacts = {variant.name: variant.artifact for variant in stage.variants}

@@ -26,7 +26,10 @@ Condition = Literal["quiet", "load"]
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="session"):
-    """One call of the recorder. ``plan`` is what its rotations follow; its gates are of no account."""
+    """One call of the recorder. ``plan`` is what its rotations follow; its gates are of no account.
+
+    ``same_processors``: all processes of a rotation are bound to as many processors as a model has threads.
+    """
 
     schema_version: str
     at: str
@@ -37,6 +40,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     threads: int
     load_1m: float
     plan: DuetPlan
+    same_processors: bool = False
 
 
 def unlike(one: Session, other: Session) -> tuple[str, ...]:
@@ -48,6 +52,7 @@ def unlike(one: Session, other: Session) -> tuple[str, ...]:
         "processor": (one.system.cpu_model, other.system.cpu_model),
         "processors": (one.processors, other.processors),
         "threads": (one.threads, other.threads),
+        "same processors": (one.same_processors, other.same_processors),
         "onnxruntime": (one.versions.get("onnxruntime"), other.versions.get("onnxruntime")),
         **{
             f"plan.{name}": (getattr(one.plan, name), getattr(other.plan, name))

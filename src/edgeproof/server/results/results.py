@@ -34,7 +34,7 @@ from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
-from edgeproof.server.results.results import result_sql
+from edgeproof.server.results import result_sql
 
 Role = Literal["baseline", "candidate"]
 
