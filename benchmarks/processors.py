@@ -1,9 +1,9 @@
 """What it is worth that both sides of a pair run on the same processors and are compared round by round.
 
-Fresh processes of one model and its twin, whose true ratio is 1, are played by the runner's protocol: by turns
-bound to the same processors, and free to run where the scheduler puts them. Printed is how far single pairs
-are off, by the ratio of both sides' medians and by the median of the rounds' ratios. On a machine whose
-processors are equally fast all the time there is little to see. Needs `edgeproof[bench]`.
+Fresh processes of one model and its twin, whose true ratio is 1, are played by the runner's protocol: by
+turns bound to the same processors, and free to run where the scheduler puts them. Printed is how far single
+pairs are off, by the ratio of both sides' medians and by the median of the rounds' ratios. Where processors
+are equally fast all the time there is little to see. Needs `edgeproof[bench]`.
 """
 
 from __future__ import annotations
