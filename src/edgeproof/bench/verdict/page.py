@@ -25,14 +25,14 @@ margin; `improved` is one of them), `regression` (an interval wholly beyond its 
 counts: a warm-up that never settled, a noise floor above the margin, the guard, accuracy.
 
 Models of about 0.5, 5 and 30 ms are chains of equal convolutions. In one rotation fresh processes of the
-baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved (under load: baseline and twin). Each
-variant's pairs with the baseline are judged by the code that judges jobs, under the default policy (looks at
-8, 12 and 16 pairs) with the row's margin for the median; the p90 gate keeps its 5 %. Two variants (in older
-recordings one) are slowed by 3 %, the second of which makes its pairs with the twin: trials on their margin
-take all 16 pairs, twice as many as most. A slowdown is a spin of exactly that share of each call. The 5 % of
-the 5 ms model is a heavier model instead: one layer more than 20, of which the first is lighter, so it is
-about 5 %; what it truly costs is its median ratio in the table of spreads. The policy's confidence of 95 % is
-shared by all looks and gates: each interval is one of 99.17 %.
+baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved on the same processors (under load:
+baseline and twin). Each variant's pairs with the baseline are judged by the code that judges jobs, under the
+default policy (looks at 8, 12 and 16 pairs) with the row's margin for the median; the p90 gate keeps its 5 %.
+Two variants are slowed by 3 %, the second of which makes its pairs with the twin: trials on their margin take
+all 16 pairs, twice as many as most. A slowdown is a spin of exactly that share of each call. The 5 % of the 5
+ms model is a heavier model instead: one layer more than 20, of which the first is lighter, so it is about 5
+%; what it truly costs is its median ratio in the table of spreads. The policy's confidence of 95 % is shared
+by all looks and gates: each interval is one of 99.17 %.
 
 Brackets are exact (Clopper-Pearson) 95 % intervals of a share. They take the trials of a row for independent:
 no two of them share a process, but they share one machine and its days, and all rows share their baselines.
