@@ -1,9 +1,10 @@
 """Whether interleaving disturbs what it measures: each side of a duet against the same process alone.
 
 A process of one model plays blocks alone, then interleaved with a process of the other model that is stopped
-meanwhile, then alone again; both models take both parts, with one thread and with all. The calls of the two
-solos, pooled, are the reference. Goal (issue 3): the median within 2 %, p95 within 10 %. Exit code 1 where a
-goal is missed. On a device with other load, what is seen is the load. Needs `edgeproof[onnxruntime]`.
+meanwhile, then alone again, all on the same processors; both models take both parts, with one thread and
+with all. The calls of the two solos, pooled, are the reference. Goal (issue 3): the median within 2 %, p95
+within 10 %. Exit code 1 where a goal is missed. On a device with other load, what is seen is the load. Needs
+`edgeproof[onnxruntime]`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edgeproof.domain.measurement import percentile
 from edgeproof.runtime import backends, environment
 from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.host_lock import host_lock
-from edgeproof.runtime.pairs import MODULE, Loaded
+from edgeproof.runtime.pairs import MODULE, Loaded, shared_processors
 from edgeproof.runtime.rounds import Measured
 
 DIGITS: Final = Path(__file__).parents[1] / "examples" / "digits"
@@ -40,8 +41,9 @@ class Player:
         self._child = child
         self.waits: list[float] = []
 
-    async def load(self, model: Path, feed: Path, threads: int) -> None:
+    async def load(self, model: Path, feed: Path, threads: int, turn: int) -> None:
         await self._child.ready()
+        self._child.bind(shared_processors(turn, threads))
         await self._child.ask(
             "load", Loaded, artifact=str(model), threads=threads, feeds={"image": str(feed)},
             window=20, most_windows=12, tolerance_pct=5.0,
@@ -56,19 +58,21 @@ class Player:
         return list(block.samples_ns)
 
 
-async def trial(measured: Path, other: Path, feed: Path, threads: int) -> tuple[dict[str, float], float]:
+async def trial(
+    measured: Path, other: Path, feed: Path, threads: int, turn: int
+) -> tuple[dict[str, float], float]:
     """Ratio interleaved / alone of each goal's percentile, and the median wait of the measured blocks."""
     reference, folder = backends.reference("onnxruntime"), feed.parent
     alone: list[int] = []
     interleaved: list[int] = []
     with children(lambda: Child(MODULE, reference, folder, "measured")) as (child,):
         player = Player(child)
-        await player.load(measured, feed, threads)
+        await player.load(measured, feed, threads, turn)
         for _ in range(BLOCKS):
             alone += await player.block()
         with children(lambda: Child(MODULE, reference, folder, "other")) as (second,):
             partner = Player(second)
-            await partner.load(other, feed, threads)
+            await partner.load(other, feed, threads, turn)
             for number in range(2 * BLOCKS):
                 if number % 2:
                     await partner.block()
@@ -95,7 +99,7 @@ async def main() -> int:
         async with host_lock(on_wait=lambda: print("waiting for the device")):
             for threads in sorted({1, every}):
                 for measured, other in (MODELS, MODELS[::-1]):
-                    told = [await trial(measured, other, feed, threads) for _ in range(TRIALS)]
+                    told = [await trial(measured, other, feed, threads, turn) for turn in range(TRIALS)]
                     waited = median(wait for _, wait in told)
                     words = [f"{measured.stem:13} threads {threads}"]
                     for name, (_, goal) in GOALS.items():
