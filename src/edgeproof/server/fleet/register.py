@@ -27,16 +27,17 @@ ON CONFLICT (nonce_digest) DO NOTHING RETURNING nonce_digest
 """
 # A minute late, so that no statement which still found its nonce fresh can miss the stored one.
 _FORGET_SPENT: Final = "DELETE FROM spent_nonces WHERE expires_at < clock_timestamp() - interval '60 s'"
+# Not the key, a UNIQUE column: setting it would lock the row against who matches a class to this runner.
 _STORE_RUNNER: Final = """
 INSERT INTO runners (runner_id, public_key, hostname, capabilities) VALUES ($1, $2, $3, $4)
 ON CONFLICT (runner_id) DO UPDATE
-SET public_key = excluded.public_key, hostname = excluded.hostname, capabilities = excluded.capabilities,
-    last_seen_at = clock_timestamp()
+SET hostname = excluded.hostname, capabilities = excluded.capabilities, last_seen_at = clock_timestamp()
 WHERE runners.public_key = excluded.public_key OR EXISTS (
     SELECT FROM runner_keys k WHERE k.public_key = excluded.public_key AND k.runner_id = runners.runner_id
 )
 RETURNING (xmax = 0) AS is_new
 """
+_SET_KEY: Final = "UPDATE runners SET public_key = $1 WHERE runner_id = $2 AND public_key <> $1"
 _BIND_KEY: Final = "UPDATE runner_keys SET runner_id = $2 WHERE public_key = $1 AND runner_id IS NULL"
 
 
@@ -95,6 +96,8 @@ async def _store(connection: Connection, runner_id: str, key: PublicKey, request
         told = {"key": key.fingerprint, "hostname": request.hostname}
         await record(connection, runner_id, "runner.registered", runner_id, told)
     await match_runner_classes(connection, runner_id, request.capabilities)
+    # Under the lock of the classes: who matches one holds that lock, and then refers to the runner.
+    await connection.execute(_SET_KEY, key.base64, runner_id)
 
 
 def _answer(plane: ControlPlane, runner_id: str, key: PublicKey, now: datetime) -> RegisterResponse:

@@ -17,7 +17,8 @@ from edgeproof.server.db.database import Connection, lock
 from edgeproof.server.db.notifier import notify
 from edgeproof.server.db.turns import EVERYBODY, RUNS_CHANNEL
 
-# Without it, a class and a runner that are new at the same moment would not see each other.
+# Without it, a class and a runner that are new at the same moment would not see each other. It comes after
+# runners' rows, but its holder refers to runners: before it, none may be locked stronger than NO KEY UPDATE.
 CLASSES_LOCK: Final = "requirement-classes"
 # Locked against being laid to rest before the run that needs it is there; its foreign key asks for no less.
 _FIND_CLASS: Final = """

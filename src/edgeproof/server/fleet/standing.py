@@ -36,7 +36,7 @@ UPDATE runners SET strikes = strikes + 1,
     standing_by = CASE WHEN quarantine THEN $4 ELSE standing_by END,
     standing_since = CASE WHEN quarantine THEN clock_timestamp() ELSE standing_since END
 FROM (SELECT strikes + 1 >= $2::integer AND $2 > 0 AND standing <> 'quarantined' AS quarantine
-      FROM runners WHERE runner_id = $1 FOR UPDATE) now
+      FROM runners WHERE runner_id = $1 FOR NO KEY UPDATE) now
 WHERE runner_id = $1
 RETURNING quarantine
 """
