@@ -1,6 +1,6 @@
 """How a run leaves its lease or the queue. The caller holds the run's queue row, locked.
 
-Shared by fail, reap, claim and cancel; a result is ``finish``'s.
+Shared by fail, reap, claim and cancel; a result is stored by ``queue/delivery_sql.STORE_RESULTS``.
 """
 
 from __future__ import annotations
