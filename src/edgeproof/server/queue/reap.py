@@ -11,12 +11,14 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.log_ids import about
 from edgeproof.server.jobs.advance import sweep
 from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.queue.revoke import end_unlisted_leases
 from edgeproof.server.runs import queue_sql
 from edgeproof.server.runs.run_endings import lease_ended
@@ -83,14 +85,11 @@ async def reap(plane: ControlPlane, patience: Patience) -> int:
         return 0
     if counts["expired"] == 0:
         return 0
-    reaped = 0
-    # One run a transaction: two would be locked in an order of chance.
-    for row in await plane.database.pool.fetch(queue_sql.EXPIRED, limit, _BATCH):
-        reaped += await _reap_one(plane, row["run_id"], limit)
-    return reaped
+    expired = await plane.database.pool.fetch(queue_sql.EXPIRED, limit, _BATCH)
+    return await end_each((row["run_id"] for row in expired), partial(_reap_one, plane, limit))
 
 
-async def _reap_one(plane: ControlPlane, run_id: str, limit: datetime) -> bool:
+async def _reap_one(plane: ControlPlane, limit: datetime, run_id: str) -> bool:
     async with plane.database.transaction() as connection:
         run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit, run_id)
         if run is None:

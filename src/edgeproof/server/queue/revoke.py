@@ -8,6 +8,7 @@ look, and can do nothing until then.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from edgeproof.contract.envelope import PublicKey
@@ -23,6 +24,7 @@ from edgeproof.server.jobs.withdraw import withdraw_decisions
 from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
+from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.runs import queue_sql
 from edgeproof.server.runs.run_endings import lease_ended
 
@@ -78,15 +80,13 @@ async def remove_key(
 
 async def end_unlisted_leases(plane: ControlPlane) -> int:
     """End every lease whose key is no longer good; how many. Their runs wait again, or have failed."""
-    ended = 0
-    while await _end_one(plane):
-        ended += 1
-    return ended
+    unlisted = await plane.database.pool.fetch(queue_sql.UNLISTED)
+    return await end_each((row["run_id"] for row in unlisted), partial(_end_one, plane))
 
 
-async def _end_one(plane: ControlPlane) -> bool:
+async def _end_one(plane: ControlPlane, run_id: str) -> bool:
     async with plane.database.transaction() as connection:
-        run = await connection.fetchrow(queue_sql.LOCK_UNLISTED)
+        run = await connection.fetchrow(queue_sql.LOCK_UNLISTED, run_id)
         if run is None:
             return False
         error = JobError(

@@ -213,15 +213,18 @@ SELECT clock_timestamp() AS now, count(*) AS leased,
 FROM run_queue WHERE state = 'CLAIMED'
 """
 
-LOCK_UNLISTED: Final = """
+_IS_UNLISTED: Final = """
+q.state = 'CLAIMED' AND q.runner_key IS NOT NULL
+    AND NOT EXISTS (SELECT FROM good_keys WHERE public_key = q.runner_key)
+"""
+UNLISTED: Final = f"SELECT run_id FROM run_queue q WHERE {_IS_UNLISTED}"  # noqa: S608 - names of ours
+LOCK_UNLISTED: Final = f"""
 SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
     r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.state = 'CLAIMED' AND q.runner_key IS NOT NULL
-    AND NOT EXISTS (SELECT FROM good_keys WHERE public_key = q.runner_key)
-LIMIT 1
+WHERE q.run_id = $1 AND {_IS_UNLISTED}
 FOR UPDATE OF q SKIP LOCKED
-"""
+"""  # noqa: S608 - names of ours
 
 REQUEUE: Final = """
 UPDATE run_queue SET state = 'PENDING', runner_id = NULL, lease_digest = NULL, lease_expires_at = NULL,

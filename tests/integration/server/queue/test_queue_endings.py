@@ -15,6 +15,13 @@ from edgeproof.server.jobs.advance import sweep
 from edgeproof.server.jobs.cancel import cancel
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.reap import Patience, reap, run_reaper
+from edgeproof.server.queue.revoke import end_unlisted_leases
+
+STUCK = """
+CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF OLD.run_id = '{run_id}' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER stay BEFORE UPDATE OF state ON run_queue FOR EACH ROW EXECUTE FUNCTION stay()
+"""
 
 
 def lease_of(claimed: Any) -> Lease:
@@ -106,6 +113,28 @@ async def test_live_leases_are_not_reaped(yard: Any) -> None:
     await yard.analyze()
     await yard.one.take()
     assert await reap_now(yard) == 0
+
+
+@pytest.mark.parametrize("why", ["expired", "its key was removed"])
+async def test_one_runs_trouble_does_not_keep_the_others_leased(yard: Any, why: str) -> None:
+    await yard.analyze()
+    stuck, other = await yard.one.take(), await yard.one.take()
+    pool = yard.plane.database.pool
+    # The order in which they expired is that in which they are ended.
+    for claimed in (stuck, other):
+        await yard.expire(claimed.run_id)
+    if why != "expired":
+        await pool.execute("UPDATE runner_keys SET removed_at = clock_timestamp()")
+
+    async def end() -> int:
+        return await (reap_now(yard) if why == "expired" else end_unlisted_leases(yard.plane))
+
+    await pool.execute(STUCK.format(run_id=stuck.run_id))
+    assert await end() == 1
+    held = await pool.fetch("SELECT run_id FROM run_queue WHERE state = 'CLAIMED'")
+    assert [row["run_id"] for row in held] == [stuck.run_id]
+    await pool.execute("DROP TRIGGER stay ON run_queue")
+    assert await end() == 1
 
 
 async def test_mass_expiry_waits_one_lease(yard: Any) -> None:
