@@ -92,6 +92,10 @@ class Database:
         """``turn`` asks the database now: calls that come from here on wake it again."""
         self._listener.look(turn)
 
+    def change_keys(self, turn: Turn, keys: frozenset[str]) -> bool:
+        """``turn`` waits for the runs of ``keys`` from now on; whether that is news: it looks again."""
+        return self._listener.change_keys(turn, keys)
+
 
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(

@@ -92,6 +92,9 @@ class Listener:
     def look(self, turn: Turn) -> None:
         self._turns.look(turn)
 
+    def change_keys(self, turn: Turn, keys: frozenset[str]) -> bool:
+        return self._turns.change_keys(turn, keys)
+
     async def close(self) -> None:
         self._closed = True
         if self._keeper is not None:

@@ -1,7 +1,8 @@
 """Whose turn it is: of all runners that wait, each run that begins to wait wakes one, and not the crowd.
 
-Pure but for the events it sets; one event loop. A call that its runner did not use (it left, or was given
-something else) passes on to the next. That a call is lost with a replica is what polling is for.
+Pure but for the events it sets; one event loop. A call that its runner did not use (it left, was given
+something else, or may not have such runs any more) passes on to the next. That a call is lost with a replica
+is what polling is for.
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ class Turn:
         """It has taken what calls by ``keys`` were for."""
         self.trying = [key for key in self.trying if key not in keys]
 
+    def change_keys(self, keys: frozenset[str]) -> list[str]:
+        """It may have the runs of ``keys`` and no others; the calls it got for others, which it drops."""
+        self.keys = keys
+        mine = keys | {EVERYBODY}
+        lost = [key for key in (*self.trying, *self.calls) if key not in mine]
+        self.trying = [key for key in self.trying if key in mine]
+        self.calls = [key for key in self.calls if key in mine]
+        return lost
+
 
 class Turns:
     """Those who wait, by key, the longest waiting first."""
@@ -67,6 +77,18 @@ class Turns:
         turn.take_calls()
         self._remove(turn)
         self._enter(turn)
+
+    def change_keys(self, turn: Turn, keys: frozenset[str]) -> bool:
+        """``turn`` waits for the runs of ``keys`` from now on; whether that is news: it looks again.
+        Calls for what it waits for no more pass on to those who do."""
+        if keys == turn.keys:
+            return False
+        self._remove(turn)
+        lost = turn.change_keys(keys)
+        self._enter(turn)
+        for key in lost:
+            self._call_one(key)
+        return True
 
     def leave(self, turn: Turn) -> None:
         """No longer waiting. Calls that it did not use pass on."""

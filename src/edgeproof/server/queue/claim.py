@@ -41,10 +41,18 @@ WITH seen AS (
     WHERE runner_id = $1 AND last_seen_at < clock_timestamp() - interval '10 s'
 )
 SELECT standing, standing_reason, CASE WHEN $2 THEN capabilities END AS capabilities,
-    array(SELECT class_id FROM runner_classes WHERE runner_id = $1) AS classes,
     EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
         AND q.run_id <> ALL($3::text[])) AS abandoned
 FROM runners WHERE runner_id = $1
+"""
+# What the claim's statement asks of a runner and its classes before it looks at their runs.
+_CLASSES: Final = """
+SELECT class_id FROM runners
+JOIN runner_classes USING (runner_id) JOIN requirement_classes c USING (class_id)
+WHERE runner_id = $1 AND standing = 'active' AND EXISTS (SELECT FROM good_keys WHERE public_key = $2)
+  AND NOT (c.stage = 'runtime' AND (SELECT EXISTS (
+      SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
+      WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
 """
 _SET_CAPABILITIES: Final = "UPDATE runners SET capabilities = $2 WHERE runner_id = $1"
 
@@ -79,8 +87,7 @@ async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRe
     if me["standing"] == "active":
         runs = (await _claim_now(plane, principal, count))[0]
     if not runs and request.wait_seconds > 0:
-        keys = frozenset({turn_key(one, None) for one in me["classes"]} | {turn_key(0, _runner(principal))})
-        async with plane.database.wait_for_runs(keys) as turn:
+        async with plane.database.wait_for_runs(frozenset({turn_key(0, _runner(principal))})) as turn:
             with plane.meters.waiting.track_inprogress():
                 runs = await _wait(plane, principal, turn, deadline, count)
     for run in runs:
@@ -93,17 +100,28 @@ async def _wait(
     plane: ControlPlane, principal: Principal, turn: Turn, deadline: float, count: int
 ) -> tuple[ClaimedRun, ...]:
     clock = asyncio.get_running_loop()
+    plane.database.change_keys(turn, await _keys(plane, principal))
     while not plane.stopping.is_set():
         plane.database.look(turn)
         runs, keys = await _claim_now(plane, principal, count)
         if runs:
             turn.use(keys)
             return runs
+        if plane.database.change_keys(turn, await _keys(plane, principal)):
+            continue
         left = deadline - clock.time()
         if left <= 0:
             break
         await called(plane, turn, min(left, _POLL_SECONDS * random.uniform(0.5, 1.0)))
     return ()
+
+
+async def _keys(plane: ControlPlane, principal: Principal) -> frozenset[str]:
+    """What the runner is to be called by: its own key, which a release and the end of its measurement call,
+    and the classes of which it may have runs now. A call for others would be lost on it."""
+    runner_id = _runner(principal)
+    rows = await plane.database.pool.fetch(_CLASSES, runner_id, principal.public_key)
+    return frozenset({turn_key(0, runner_id), *(turn_key(row["class_id"], None) for row in rows)})
 
 
 async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Row:

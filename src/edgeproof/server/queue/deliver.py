@@ -32,7 +32,7 @@ from edgeproof.server.plane.events import EventRows, wake_readers
 from edgeproof.server.queue.delivery_sql import HELD_LEASES, LOCK_LEASES, NAMED_ARTIFACTS, STORE_RESULTS
 from edgeproof.server.runs.check_result import Asked, Result, check_outputs, check_result
 from edgeproof.server.runs.outcomes import repeated_outcome
-from edgeproof.server.runs.run_endings import run_told
+from edgeproof.server.runs.run_endings import run_told, wake_its_runner
 
 _logger = logging.getLogger(__name__)
 
@@ -245,6 +245,8 @@ async def _store(plane: ControlPlane, verified: dict[int, _Verified], *, steppin
         jobs = {run["job_id"]: run for run in good.values()}
         for job_id in jobs:
             await wake_readers(connection, job_id)
+        for run in good.values():
+            await wake_its_runner(connection, run)
         left = await step_all(plane, connection, list(jobs.values()), stepping=stepping)
     for number, run in good.items():
         answers[number] = _taken(plane, verified[number], run["job_id"] if run["job_id"] in left else None)

@@ -57,6 +57,7 @@ async def lease_ended(
     if state == "PENDING":
         await connection.execute(queue_sql.REQUEUE, run["run_id"])
         await wake_a_runner(connection, run["class_id"], run["assigned_runner_id"])
+        await wake_its_runner(connection, run)
         await tell_run(connection, run, state, error)
         return state
     failed = state == "FAILED"
@@ -94,6 +95,7 @@ async def leave_queue(
     await connection.execute(
         queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure, exhausted, forgive
     )
+    await wake_its_runner(connection, run)
     await tell_run(connection, run, state, failure)
     await connection.execute(NEEDS_ADVANCE, run["job_id"])
 
@@ -101,6 +103,12 @@ async def leave_queue(
 async def wake_a_runner(connection: Connection, class_id: int, assigned_runner_id: str | None) -> None:
     """One of those that wait for such a run looks, once this has committed."""
     await notify(connection, RUNS_CHANNEL, turn_key(class_id, assigned_runner_id))
+
+
+async def wake_its_runner(connection: Connection, run: Row) -> None:
+    """Who held a measurement until now may have another: it was not called for them meanwhile."""
+    if run["stage"] == "runtime" and run["runner_id"] is not None:
+        await notify(connection, RUNS_CHANNEL, turn_key(0, run["runner_id"]))
 
 
 async def tell_run(connection: Connection, run: Row, state: RunState, error: JobError | None = None) -> None:

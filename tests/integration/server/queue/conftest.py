@@ -160,6 +160,13 @@ async def listening(yard: Yard) -> None:
             await asyncio.sleep(0.01)
 
 
+async def waiting(yard: Yard, count: int) -> None:
+    """Until ``count`` claims wait."""
+    async with asyncio.timeout(10):
+        while yard.plane.meters.registry.get_sample_value("edgeproof_claims_waiting") != count:
+            await asyncio.sleep(0.01)
+
+
 async def upload(plane: ControlPlane, principal: Principal, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     return (await put_artifact(plane, principal, digest, chunks_of(data))).digest

@@ -91,3 +91,23 @@ def test_a_new_class_or_a_lost_connection_calls_everybody() -> None:
         turns.leave(turn)
     turns.call_all()
     assert called(turns.join(frozenset({"1"}))) == [False]
+
+
+def test_calls_for_what_one_may_have_no_more_pass_on_to_those_who_may() -> None:
+    turns = Turns()
+    first, second, third = (turns.join(frozenset({"@me", "1", "2"})) for _ in range(3))
+    turns.call("1")
+    turns.look(first)
+    turns.call("2")
+    assert called(first, second, third) == [False, True, False]
+    turns.look(second)
+    assert turns.change_keys(first, frozenset({"@me"}))
+    assert called(first, second, third) == [False, False, True]
+    assert turns.change_keys(second, frozenset({"@me", "1"}))
+    assert not turns.change_keys(second, frozenset({"@me", "1"}))
+    turns.look(third)
+    turns.call("2")
+    assert called(first, second, third) == [False, False, True]
+    turns.call("@me")
+    turns.call("1")
+    assert called(first, second, third) == [True, True, True]
