@@ -65,6 +65,13 @@ class NeverSent(Unavailable):
     """The connection could not be made: the server saw nothing of this request."""
 
 
+class NotOurs(Refused):
+    """An answer that no control plane gives: a wrong address, or somebody between who stumbles.
+
+    Whoever typed the address is told at once; whoever knows that it is right may ask again.
+    """
+
+
 class Exchange:
     """An httpx client bound to one address and one bearer token. ``token`` may be replaced at any time."""
 
@@ -200,7 +207,7 @@ def _told(response: httpx.Response, body: bytes) -> EdgeproofError:
             return Unavailable("server_unreachable", words)
         if response.status_code >= 500:
             return Unavailable("internal_error", words)
-        return Refused("invalid_request", words)
+        return NotOurs("invalid_request", words)
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext | bool:

@@ -79,6 +79,7 @@ class Agent:
                     if len(undelivered) > MAX_HOLDING:
                         # A claim could not name them all, and would end the leases that it does not name.
                         _log.warning("%s results wait in the outbox: no new run until then", len(undelivered))
+                        await self._session.rest(stop)
                         continue
                     claimed = await self._claim(undelivered, stop)
                     if claimed is not None:

@@ -18,6 +18,23 @@ _log = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 60.0
 """How long one delivery is tried before the runner turns to other work; it stays in the outbox."""
 
+FINAL: Final = frozenset(
+    {
+        "stale_lease",
+        "different_outcome",
+        "result_invalid",
+        "not_canonical",
+        "envelope_invalid",
+        "statement_invalid",
+        "signature_invalid",
+        "key_unknown",
+        "artifact_missing",
+        "body_too_large",
+    }
+)
+"""What the control plane will say of these bytes under this lease every time. What was uploaded is not kept
+here, so that ``artifact_missing`` is among them. ``key_not_allowed`` is not: the key may be taken back."""
+
 _MESSAGE_CHARACTERS: Final = 4000
 _EVIDENCE_ITEMS: Final = 50
 
@@ -31,9 +48,10 @@ class Delivery:
         self._patience = patience
 
     async def deliver(self, result: PendingResult, stop: asyncio.Event) -> None:
-        """Keep ``result`` and submit it; it stays kept while the control plane cannot be asked.
+        """Keep ``result`` and submit it; it stays kept until it is taken or refused for good.
 
-        A result that is refused is dropped, and unless its lease was lost, its run is reported as failed.
+        A result that is refused for good (``FINAL``) is dropped, and unless its lease was lost, its run is
+        reported as failed.
         Where it cannot be kept, for a full disk, it is delivered all the same, only not after a restart.
         """
         try:
@@ -55,9 +73,12 @@ class Delivery:
             await self._session.persist(ask, stop, patience=self._patience)
             _log.info("run %s: submitted", result.run_id)
         except Unavailable as error:
-            _log.warning("run %s: result kept, not delivered yet (%s)", result.run_id, error.code)
+            _log.warning("run %s: result kept, not delivered yet (%s)", result.run_id, error)
             return
         except Refused as error:
+            if error.code not in FINAL:
+                _log.warning("run %s: result kept, refused as %s", result.run_id, error)
+                return
             _log.warning("run %s: result dropped, refused as %s", result.run_id, error)
             if error.code != "stale_lease":
                 failure = StageFailed(error.code, error.detail, fault="infrastructure")

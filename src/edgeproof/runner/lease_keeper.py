@@ -1,7 +1,8 @@
 """Keeps one lease while its work goes on, and says when the work must stop.
 
 Heartbeats carry the latest progress: soon after it changed, and in any case at the server's interval.
-An unreachable server does not stop the work; only its word that the lease is gone does.
+An unreachable server does not stop the work, nor does one that refuses a heartbeat for another reason; only
+its word that the lease is gone does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 from functools import partial
 from typing import Final, Literal
 
-from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.errors import EdgeproofError
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ClaimedRun, HeartbeatRequest
 from edgeproof.domain.runs import Lease
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS: Final = 1.0
 """The shortest time between two heartbeats: progress is for people to watch."""
+
+_LOST: Final = frozenset({"stale_lease", "key_not_allowed"})
+"""Removing a key ends its leases."""
 
 Ending = Literal["cancel_requested", "lease_lost"]
 
@@ -50,10 +54,10 @@ class LeaseKeeper:
                 )
                 if answer.cancel_requested:
                     return "cancel_requested"
-            except Refused as error:
-                _log.warning("run %s: lease lost (%s)", self._claimed.run_id, error.code)
-                return "lease_lost"
-            except Unavailable as error:
+            except EdgeproofError as error:
+                if error.code in _LOST:
+                    _log.warning("run %s: lease lost (%s)", self._claimed.run_id, error.code)
+                    return "lease_lost"
                 _log.warning("run %s: heartbeat not delivered (%s)", self._claimed.run_id, error.code)
             shortest = min(PROGRESS_SECONDS, self._claimed.heartbeat_seconds)
             await asyncio.sleep(shortest)

@@ -1,7 +1,7 @@
 """Signed results that were not delivered yet, on disk, so that a restart loses none.
 
 One file a run. A result leaves the outbox when the server has answered for good: accepted, or refused
-because the lease was lost.
+for good (``delivery.FINAL``).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from edgeproof.client.exchange import RetryPolicy
+from edgeproof.client.exchange import NotOurs, RetryPolicy
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.runners import Capabilities
@@ -64,7 +64,20 @@ class Session:
         _log.info("registered with control plane %s", self._server_key.fingerprint)
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """``ask()``, with one new registration when the token has run out."""
+        """``ask()``, with one new registration when the token has run out.
+
+        Raises ``Refused`` for what the control plane says of ``ask`` itself, and ``key_not_allowed``. That
+        the token cannot be renewed for another reason, or that, once registered, somebody else answers, is
+        ``Unavailable``.
+        """
+        try:
+            return await self._call(ask)
+        except NotOurs as error:
+            if not self._registrations:
+                raise
+            raise _away("server_unreachable", error.detail, error) from error
+
+    async def _call(self, ask: Callable[[], Awaitable[T]]) -> T:
         known = self._registrations
         try:
             answer = await ask()
@@ -76,8 +89,18 @@ class Session:
                 raise
         async with self._registering:
             if self._registrations == known:  # else another call has renewed it meanwhile
-                await self.open()
+                await self._renew()
         return await ask()
+
+    async def _renew(self) -> None:
+        try:
+            await self.open()
+        except NotOurs:
+            raise
+        except Refused as error:
+            if error.code == "key_not_allowed" or not self._registrations:
+                raise
+            raise _away("unavailable", f"the token is not renewed: {error}", error) from error
 
     async def persist(
         self,
@@ -99,12 +122,22 @@ class Session:
             except Unavailable as error:
                 if clock() > deadline or (stop is not None and stop.is_set()):
                     raise
-                _log.warning("control plane unavailable (%s), trying again", error.code)
+                _log.warning("control plane unavailable (%s), trying again", error)
                 await _pause(self._backoff.delay(failures, error.retry_after), stop)
                 failures += 1
 
+    async def rest(self, stop: asyncio.Event) -> None:
+        """A random share of the longest backoff, or until ``stop`` is set."""
+        await _pause(self._backoff.cap_seconds * self._backoff.jitter(), stop)
+
     def _heard(self) -> None:
         self.last_contact = datetime.now(UTC)
+
+
+def _away(code: str, detail: str, cause: Refused) -> Unavailable:
+    away = Unavailable(code, detail)
+    away.retry_after = cause.retry_after
+    return away
 
 
 async def _pause(seconds: float, stop: asyncio.Event | None) -> None:

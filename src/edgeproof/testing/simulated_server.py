@@ -24,6 +24,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from edgeproof.client.exchange import NotOurs
 from edgeproof.contract.canonical import canonical, sha256_hex
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused, Unavailable
@@ -102,6 +103,7 @@ class SimulatedServer:
         self._absent: dict[Verb, int] = {}
         self._lost: dict[Verb, int] = {}
         self._refused: dict[Verb, tuple[int, str]] = {}
+        self._foreign: dict[Verb, int] = {}
 
     # --- what a test arranges --------------------------------------------------------------------
 
@@ -129,6 +131,10 @@ class SimulatedServer:
     def refuse(self, calls: int, verb: Verb, code: str) -> None:
         """The next ``calls`` calls of ``verb`` are refused with ``code``."""
         self._refused[verb] = calls, code
+
+    def foreign(self, calls: int, verb: Verb) -> None:
+        """The next ``calls`` calls of ``verb`` are answered by somebody between, with no problem document."""
+        self._foreign[verb] = calls
 
     def release(self) -> None:
         """An operator releases the runner that said that it is unfit."""
@@ -261,6 +267,9 @@ class SimulatedServer:
         if self._absent.get(verb, 0) > 0:
             self._absent[verb] -= 1
             raise Unavailable("server_unreachable", f"{verb}: nobody is there")
+        if self._foreign.get(verb, 0) > 0:
+            self._foreign[verb] -= 1
+            raise NotOurs("invalid_request", f"{verb}: 404 without a problem document")
         if authenticated and not self._token_good:
             raise Refused("unauthenticated")
         calls, code = self._refused.get(verb, (0, ""))

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from edgeproof.client.address import ServerAddress
-from edgeproof.client.exchange import Exchange, RetryPolicy
+from edgeproof.client.exchange import Exchange, NotOurs, RetryPolicy
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
 from edgeproof.contract.jobs import Health
@@ -118,8 +118,8 @@ async def test_a_refusal_is_not_repeated_and_keeps_its_details() -> None:
     ("response", "kind", "code"),
     [
         (httpx.Response(500, text="oops"), Unavailable, "internal_error"),
-        (httpx.Response(404, text="<html>"), Refused, "invalid_request"),
-        (httpx.Response(302, headers={"location": "https://elsewhere"}), Refused, "invalid_request"),
+        (httpx.Response(404, text="<html>"), NotOurs, "invalid_request"),
+        (httpx.Response(302, headers={"location": "https://elsewhere"}), NotOurs, "invalid_request"),
         (httpx.Response(502, text="bad gateway"), Unavailable, "server_unreachable"),
     ],
 )

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from edgeproof.client.exchange import RetryPolicy
+from edgeproof.client.exchange import NotOurs, RetryPolicy
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.runners import ClaimRequest
 from edgeproof.runner.session import BACKOFF, Session
@@ -107,3 +107,41 @@ def test_a_fleet_does_not_come_back_all_at_once(outage: float) -> None:
     # Nobody waits long, and the busiest second is far from all of them: less so the longer they waited.
     assert max(back) <= BACKOFF.cap_seconds
     assert in_a_second <= (600 if outage < 5 else 150)
+
+
+async def test_before_anything_was_heard_a_foreign_answer_is_told_at_once(
+    server: SimulatedServer, session: Session
+) -> None:
+    server.foreign(1, "register")
+    with pytest.raises(NotOurs):
+        await session.persist(session.open)
+    assert server.calls == ["register"]
+
+
+async def test_a_proxy_that_stumbles_is_asked_again(server: SimulatedServer, session: Session) -> None:
+    session = Session(server, session.key, session.capabilities, None, RetryPolicy(0, 0, 0))
+    await session.open()
+    server.foreign(2, "claim")
+    assert await session.persist(partial(server.claim, NOW)) is None
+    assert server.calls.count("claim") == 3
+
+
+@pytest.mark.parametrize("code", ["challenge_invalid", "server_key_mismatch"])
+async def test_a_token_that_is_not_renewed_says_nothing_of_what_was_asked(
+    server: SimulatedServer, session: Session, code: str
+) -> None:
+    session = Session(server, session.key, session.capabilities, None, RetryPolicy(0, 0, 0))
+    await session.open()
+    server.expire_token()
+    server.refuse(1, "register", code)
+    with pytest.raises(Unavailable, match=code):
+        await session.call(partial(server.claim, NOW))
+    assert await session.persist(partial(server.claim, NOW)) is None
+
+
+async def test_a_key_that_is_not_allowed_any_more_is_told(server: SimulatedServer, session: Session) -> None:
+    await session.open()
+    server.expire_token()
+    server.refuse(1, "register", "key_not_allowed")
+    with pytest.raises(Refused, match="key_not_allowed"):
+        await session.persist(partial(server.claim, NOW))
