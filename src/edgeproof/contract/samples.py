@@ -51,7 +51,7 @@ class PairSamples(Signed, frozen=True, kw_only=True):
     first: Literal["baseline", "candidate"]
     baseline: SideSamples
     candidate: SideSamples
-    processors: tuple[int, ...] = ()
+    processors: tuple[int, ...]
 
 
 class RawSamples(Signed, frozen=True, kw_only=True):

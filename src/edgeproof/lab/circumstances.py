@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
@@ -53,12 +54,17 @@ def changed_conditions(before: EnvironmentSnapshot, after: EnvironmentSnapshot) 
 
 
 def measured_under(pairs: Sequence[PairSamples]) -> Conditions:
-    blocks = [block for pair in pairs for block in (*pair.baseline.blocks, *pair.candidate.blocks)]
-    waits = [block.wait for block in blocks if not block.flags]
+    """The background is that of the busiest processors that pairs ran on: the others are no witness."""
+    blocks = 0
+    waits: defaultdict[tuple[int, ...], list[float]] = defaultdict(list)
+    for pair in pairs:
+        played = (*pair.baseline.blocks, *pair.candidate.blocks)
+        blocks += len(played)
+        waits[pair.processors] += [block.wait for block in played if not block.flags]
     return Conditions(
-        background=round6(median(waits)) if waits else 0.0,
-        blocks=len(blocks),
-        contaminated=len(blocks) - len(waits),
+        background=round6(max((median(some) for some in waits.values() if some), default=0.0)),
+        blocks=blocks,
+        contaminated=blocks - sum(map(len, waits.values())),
         unstable_pairs=tuple(
             pair.index for pair in pairs if not (pair.baseline.settled and pair.candidate.settled)
         ),

@@ -6,12 +6,14 @@ environment) is the runner's word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import get_args
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.results import RuntimeResult
-from edgeproof.contract.samples import PairSamples, RawQuality, RawSamples, SideQuality, SideSamples
+from edgeproof.contract.samples import Block, PairSamples, RawQuality, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, Measurement, RuntimeConfig
 from edgeproof.domain.contamination import CONTENDED, FLAGS, alike
 from edgeproof.domain.measurement import (
@@ -32,6 +34,8 @@ def check_results(measured: Measurement, samples: RawSamples, quality: RawQualit
     _demand(len(samples.pairs) in plan.looks, f"{len(samples.pairs)} pairs are not a planned look")
     _demand([pair.index for pair in samples.pairs] == list(range(len(samples.pairs))), "pairs are missing")
     _check_protocol(plan, samples)
+    for pair in samples.pairs:
+        _check_processors(pair, measured.baseline.run_config.threads)
     _demand(
         set(measured.noise.floor_pct) <= set(get_args(LatencyMetric))
         and all(floor >= 0 for floor in measured.noise.floor_pct.values())
@@ -75,6 +79,7 @@ def _check_rounds(plan: DuetPlan, pair: PairSamples) -> None:
     # A whole round is repeated with two blocks, so that one may be left over.
     whole = counts == (plan.blocks, plan.blocks) or (played >= most - 1 and len(set(counts)) == 1)
     _demand(whole, "the samples lack planned blocks")
+    _check_order(pair, list(zip(*clean, strict=True)))
     for one, other in zip(*clean, strict=True):
         _demand(
             alike(one.wait, other.wait, plan.load_difference),
@@ -86,6 +91,29 @@ def _check_rounds(plan: DuetPlan, pair: PairSamples) -> None:
             CONTENDED not in block.flags or block.wait > plan.load_difference,
             "a block is said to be contended that hardly waited",
         )
+
+
+def _check_order(pair: PairSamples, rounds: Sequence[tuple[Block, Block]]) -> None:
+    """Blocks are listed as they were played, and a round ended before the next began: the estimate compares
+    what was played together."""
+    for side in (pair.baseline, pair.candidate):
+        starts = [block.at_ns for block in side.blocks]
+        _demand(all(one < other for one, other in pairwise(starts)), "blocks are not in the order of time")
+    _demand(
+        all(
+            max(block.at_ns for block in one) < min(block.at_ns for block in other)
+            for one, other in pairwise(rounds)
+        ),
+        "blocks of one round were not played together",
+    )
+
+
+def _check_processors(pair: PairSamples, threads: int) -> None:
+    bound = pair.processors
+    _demand(
+        list(bound) == sorted(set(bound)) and min(bound, default=0) >= 0 and len(bound) in (0, threads),
+        "a pair ran on impossible processors",
+    )
 
 
 def _check_warmup(plan: DuetPlan, side: SideSamples) -> None:

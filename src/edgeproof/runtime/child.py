@@ -102,21 +102,17 @@ class Child:
             self._process.returncode = os.waitstatus_to_exitcode(status)
             raise self._death()
 
-    def bind(self, processors: Sequence[int]) -> None:
-        """Let the process, and the threads that it starts from now on, run there only; nowhere: as it is.
-
-        Raises ``StageFailed`` if the device does not have them any more.
-        """
+    def bind(self, processors: Sequence[int]) -> bool:
+        """Let all threads of the process run there only, as those that they start; whether they do. Nowhere:
+        they stay as they are."""
         if not processors:
-            return
+            return False
         try:
-            with contextlib.suppress(ProcessLookupError):  # its death is diagnosed by whoever asks it next
-                os.sched_setaffinity(self.pid, processors)
-        except OSError as error:
-            raise StageFailed(
-                "stage_crashed", f"{self._label}: processors {processors}: {error.strerror}", fault="device",
-                retryable=True,
-            ) from error  # fmt: skip
+            for thread in Path(f"/proc/{self.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), processors)
+        except OSError:  # the device does not let us; a process that has ended is diagnosed by who asks it
+            return False
+        return True
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgeproof.runtime import counters
 _CPUS: Final = Path("/sys/devices/system/cpu")
 _ZONES: Final = Path("/sys/class/thermal")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_PROTOCOL: Final = "same processors, round by round"
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -49,31 +49,16 @@ def allowed_processors() -> list[int]:
 
 def physical_cores() -> int:
     """Physical cores among the allowed processors, and no more than a container's quota grants."""
-    siblings = {
-        _text(_CPUS / f"cpu{number}" / "topology" / "thread_siblings_list") or str(number)
-        for number in allowed_processors()
-    }
-    return max(1, min(len(siblings), quota(_text(_QUOTA) or "max") or len(siblings)))
+    return max(1, min(len(cores()), quota(_text(_QUOTA) or "max") or len(cores())))
 
 
-def spread_processors() -> list[int]:
-    """The allowed processors in an order of which every stretch lies on as many physical cores as it can."""
-    return spread(
-        {
-            number: _text(_CPUS / f"cpu{number}" / "topology" / "thread_siblings_list") or str(number)
-            for number in allowed_processors()
-        }
-    )
-
-
-def spread(siblings: Mapping[int, str]) -> list[int]:
-    """The first processor of each core, then the second of each; ``siblings`` names each one's core."""
-    place: Counter[str] = Counter()
-    keyed: list[tuple[int, int]] = []
-    for number in sorted(siblings):
-        keyed.append((place[siblings[number]], number))
-        place[siblings[number]] += 1
-    return [number for _, number in sorted(keyed)]
+def cores() -> list[list[int]]:
+    """The allowed processors by physical core."""
+    found: dict[str, list[int]] = {}
+    for number in allowed_processors():
+        siblings = _text(_CPUS / f"cpu{number}" / "topology" / "thread_siblings_list") or str(number)
+        found.setdefault(siblings, []).append(number)
+    return list(found.values())
 
 
 def quota(cpu_max: str) -> int | None:
@@ -106,7 +91,8 @@ def system_info() -> SystemInfo:
 def conditions(
     backend: str, target: str, threads: int, versions: Mapping[str, str], latency_ns: float
 ) -> str:
-    """SHA-256 over what the device's noise depends on: a floor holds under the conditions it was found in.
+    """SHA-256 over what the device's noise depends on: a floor holds under the conditions it was found in,
+    and for the protocol it was found by.
 
     Of ``latency_ns``, a typical call of the model, only the magnitude counts (its power of two): what is
     noise to a model of microseconds is nothing to one of milliseconds.
@@ -120,6 +106,7 @@ def conditions(
             "processor": cpu_model(),
             "processors": allowed_processors(),
             "governor": _governor(),
+            "protocol": _PROTOCOL,
             "latency_magnitude": int(latency_ns).bit_length(),
         }
     )

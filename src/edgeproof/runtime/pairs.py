@@ -14,6 +14,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
 from typing import Final
@@ -89,17 +90,18 @@ async def play(
 def shared_processors(index: int, threads: int) -> tuple[int, ...]:
     """Where both sides of pair ``index`` run, so that neither has the better processors (``turn_of``); none
     where the system binds no process."""
-    if not hasattr(os, "sched_setaffinity"):
-        return ()
-    return turn_of(environment.spread_processors(), index, threads)
+    return turn_of(environment.cores(), index, threads) if hasattr(os, "sched_setaffinity") else ()
 
 
-def turn_of(processors: Sequence[int], index: int, threads: int) -> tuple[int, ...]:
-    """As many of ``processors`` as threads, others for every two pairs; none if all are needed."""
-    if threads >= len(processors):
+def turn_of(cores: Sequence[Sequence[int]], index: int, threads: int) -> tuple[int, ...]:
+    """As many processors as threads, on as many of ``cores`` as can be, others for every two pairs; none if
+    all are needed."""
+    if threads >= sum(map(len, cores)):
         return ()
-    first = index // 2 * threads
-    return tuple(sorted(processors[(first + place) % len(processors)] for place in range(threads)))
+    first = index // 2 * threads % len(cores)
+    turned = (*cores[first:], *cores[:first])
+    by_level = (core[level] for level in range(max(map(len, cores))) for core in turned if level < len(core))
+    return tuple(sorted(islice(by_level, threads)))
 
 
 @dataclass
@@ -120,8 +122,8 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
     with children(*(start(side) for side in SIDES)) as running:
         sides = dict(zip(SIDES, running, strict=True))
         await asyncio.gather(*(child.ready() for child in running))
+        bound = [child.bind(processors) for child in running]
         for child in running:
-            child.bind(processors)
             child.stop()
         order = (first, SIDES[1 - SIDES.index(first)])
         loaded = {side: await _load(stage, side, sides[side]) for side in order}
@@ -144,7 +146,7 @@ async def _pair(stage: Stage, index: int, rhythm: _Rhythm) -> PairSamples:
         first=first,
         baseline=side_samples(loaded["baseline"], measured["baseline"], origin),
         candidate=side_samples(loaded["candidate"], measured["candidate"], origin),
-        processors=processors,
+        processors=processors if all(bound) else (),
     )
 
 

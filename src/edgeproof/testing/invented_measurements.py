@@ -76,6 +76,7 @@ def invented_samples(scene: Scene, plan: DuetPlan) -> RawSamples:
                 first="candidate" if index % 2 else "baseline",
                 baseline=side(1.0),
                 candidate=side(scene.ratio),
+                processors=(),
             )
             for index in range(scene.pairs)
         ),

@@ -133,6 +133,7 @@ async def pair(index: int, model: Path, feed: Path, workspace: Path, load: Load 
         first=first,
         baseline=side_samples(loaded["baseline"], measured["baseline"], 0),
         candidate=side_samples(loaded["candidate"], measured["candidate"], 0),
+        processors=(),
     )
 
 

@@ -22,7 +22,8 @@ def pair(index: int, ratio: float, base: int = 1_000_000, blocks: int = 8) -> Pa
         return tuple(int(base * scale * factor) for factor in (0.99, 1.0, 1.01))
 
     sides = (side(*[calls(scale)] * blocks) for scale in (1.0, ratio))
-    return PairSamples(index=index, first="baseline", baseline=next(sides), candidate=next(sides))
+    baseline, candidate = sides
+    return PairSamples(index=index, first="baseline", baseline=baseline, candidate=candidate, processors=())
 
 
 def pairs(count: int, ratio: float, spread: float = 0.001, blocks: int = 8) -> list[PairSamples]:

@@ -35,6 +35,7 @@ def test_a_value_is_the_median_over_rounds_of_unflagged_blocks() -> None:
         first="baseline",
         baseline=side((10, 20, 30), (40, 50, 60), (9000,), (), flags=((), (), ("load",), ())),
         candidate=side((5, 5, 5), (7, 7, 7)),
+        processors=(),
     )
     assert pair_values([one], "p50") == [(35, 6, (math.log(5 / 20) + math.log(7 / 50)) / 2)]
     (value,) = pair_values([one], "p90")
@@ -46,16 +47,15 @@ def test_what_slows_the_device_for_some_rounds_is_in_no_ratio() -> None:
     device = (1.0, 2.0, 2.0, 1.0, 2.0)
     baseline = side(*[(int(1000 * slow),) * 3 for slow in device])
     candidate = side(*[(int(1100 * slow),) * 3 for slow in (1.0, 2.0, 1.0, 1.0, 2.0)])
-    one = PairSamples(index=0, first="baseline", baseline=baseline, candidate=candidate)
+    one = PairSamples(index=0, first="baseline", baseline=baseline, candidate=candidate, processors=())
     (value,) = pair_values([one], "p50")
     assert math.exp(value.log_ratio) == pytest.approx(1.1)
     assert value.candidate / value.baseline == pytest.approx(0.55)
 
 
 def test_a_pair_without_a_usable_block_is_left_out() -> None:
-    bad = PairSamples(
-        index=8, first="baseline", baseline=side((1,), flags=(("load",),)), candidate=side((1,))
-    )
+    flagged, clean = side((1,), flags=(("load",),)), side((1,))
+    bad = PairSamples(index=8, first="baseline", baseline=flagged, candidate=clean, processors=())
     assert len(pair_values([*pairs(8, 1.0), bad], "p50")) == 8
     with pytest.raises(Refused, match="no process pair") as caught:
         compare_latency([bad], "p50", 3.0, EACH)
@@ -122,6 +122,7 @@ def calls_of_a_tail(count: int, blocks: int, ratio: float = 1.0, spread: float =
             index=index,
             first="baseline",
             baseline=baseline,
+            processors=(),
             candidate=side(
                 *[
                     tuple(int(call * ratio * (1 + spread * (index - count / 2))) for call in block.samples_ns)

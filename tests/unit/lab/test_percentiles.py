@@ -27,7 +27,7 @@ def pairs(count: int, blocks: int, calls: int = 3, flagged: int = 0) -> list[Pai
         return side(*[(10,) * calls] * blocks, flags=flags)
 
     return [
-        PairSamples(index=index, first="baseline", baseline=one(0), candidate=one(flagged))
+        PairSamples(index=index, first="baseline", baseline=one(0), candidate=one(flagged), processors=())
         for index in range(count)
     ]
 

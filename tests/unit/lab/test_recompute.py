@@ -101,9 +101,18 @@ def test_the_protocol_was_followed() -> None:
 
 def with_blocks(baseline: tuple[Block, ...], candidate: tuple[Block, ...]) -> RawSamples:
     pair = SAMPLES.pairs[0]
-    sides = {"baseline": baseline, "candidate": candidate}
+    sides = {"baseline": in_time(baseline), "candidate": in_time(candidate)}
     changed = {name: replace(getattr(pair, name), blocks=blocks) for name, blocks in sides.items()}
     return replace(SAMPLES, pairs=(replace(pair, **changed), *SAMPLES.pairs[1:]))
+
+
+def in_time(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """A round ends with its clean block."""
+    at, timed = 0, []
+    for block in blocks:
+        timed.append(replace(block, at_ns=at))
+        at = at + 1 if block.flags else (at // 1000 + 1) * 1000
+    return tuple(timed)
 
 
 BASELINE, CANDIDATE = SAMPLES.pairs[0].baseline.blocks, SAMPLES.pairs[0].candidate.blocks
@@ -130,6 +139,25 @@ def test_blocks_are_missing_only_where_the_repeats_were_spent() -> None:
     assert words(samples=endless) == "more blocks were played than planned"
     surplus = with_blocks((*BASELINE, BASELINE[0]), (*CANDIDATE, CANDIDATE[0]))
     assert words(samples=surplus) == "more blocks were played than planned"
+
+
+def test_blocks_are_compared_with_those_that_they_were_played_with() -> None:
+    pair = SAMPLES.pairs[0]
+
+    def told(candidate: tuple[Block, ...]) -> str | None:
+        side = replace(pair.candidate, blocks=candidate)
+        return words(samples=replace(SAMPLES, pairs=(replace(pair, candidate=side), *SAMPLES.pairs[1:])))
+
+    assert told(CANDIDATE[::-1]) == "blocks are not in the order of time"
+    later = tuple(replace(block, at_ns=block.at_ns + 2 * CANDIDATE[1].at_ns) for block in CANDIDATE)
+    assert told(later) == "blocks of one round were not played together"
+
+
+def test_a_pair_is_bound_to_as_many_processors_as_threads() -> None:
+    pair = SAMPLES.pairs[0]
+    for processors in ((-1,), (1, 1), (2, 1), tuple(range(9))):
+        bound = replace(SAMPLES, pairs=(replace(pair, processors=processors), *SAMPLES.pairs[1:]))
+        assert words(samples=bound) == "a pair ran on impossible processors"
 
 
 def test_what_counts_and_what_does_not_follows_from_the_load() -> None:
@@ -175,7 +203,7 @@ def test_a_side_with_every_block_flagged_has_no_samples() -> None:
         return replace(block, flags=("swapped",))
 
     def all_flagged(side: SideSamples) -> SideSamples:
-        return replace(side, blocks=(*map(flagged, side.blocks), flagged(side.blocks[0])))
+        return replace(side, blocks=in_time((*map(flagged, side.blocks), flagged(side.blocks[0]))))
 
     pairs = tuple(
         replace(pair, baseline=all_flagged(pair.baseline), candidate=all_flagged(pair.candidate))

@@ -29,6 +29,7 @@ PAIR = PairSamples(
     first="baseline",
     baseline=side((1_000_000, 3_000_000), (2_000_000,), (90_000_000,), flags=((), (), ("load", "swap"))),
     candidate=side((4_000_000,), (5_000_000,), flags=((), ("load",))),
+    processors=(),
 )
 
 
@@ -40,7 +41,7 @@ def test_a_distribution_has_the_counted_calls_alone() -> None:
 
 def test_a_long_distribution_is_thinned_and_keeps_its_ends() -> None:
     long = PairSamples(
-        index=0, first="baseline", baseline=side(tuple(range(1, 20_001))), candidate=side((7,))
+        index=0, first="baseline", baseline=side(tuple(range(1, 20_001))), candidate=side((7,)), processors=()
     )
     told = distributions(samples(long))[0]
     assert len(told.ms) == 240

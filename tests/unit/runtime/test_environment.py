@@ -26,11 +26,9 @@ def test_quota_in_whole_processors(cpu_max: str, granted: int | None) -> None:
     assert environment.quota(cpu_max) == granted
 
 
-def test_processors_are_spread_over_cores_before_their_siblings() -> None:
-    assert environment.spread({0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}) == [0, 2, 1, 3]
-    assert environment.spread({0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}) == [0, 1, 2, 3]
-    assert environment.spread({5: "5"}) == [5]
-    assert sorted(environment.spread_processors()) == environment.allowed_processors()
+def test_every_allowed_processor_is_of_one_core() -> None:
+    found = sorted(number for core in environment.cores() for number in core)
+    assert found == environment.allowed_processors()
 
 
 def test_cores_are_among_the_allowed_processors() -> None:

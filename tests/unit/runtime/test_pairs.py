@@ -18,14 +18,21 @@ def test_each_two_pairs_begin_with_both_sides() -> None:
     assert {first_side(0, seed) for seed in range(20)} == {"baseline", "candidate"}
 
 
-def test_every_two_pairs_run_on_other_processors_and_all_get_their_turn() -> None:
-    assert [turn_of([0, 1], index, 1) for index in range(6)] == [(0,), (0,), (1,), (1,), (0,), (0,)]
-    assert {turn_of([0, 2, 1, 3], index, 2) for index in range(8)} == {(0, 2), (1, 3)}
-    assert [turn_of([0, 1, 2, 3], index, 3) for index in (0, 2)] == [(0, 1, 2), (0, 1, 3)]
+def test_every_two_pairs_run_on_other_cores_and_all_get_their_turn() -> None:
+    assert [turn_of([[0], [1]], index, 1) for index in range(6)] == [(0,), (0,), (1,), (1,), (0,), (0,)]
+    assert [turn_of([[0], [1], [2]], index, 2) for index in (0, 2, 4)] == [(0, 1), (0, 2), (1, 2)]
+
+
+def test_siblings_share_a_core_only_when_there_is_no_other() -> None:
+    uneven = [[0, 1], [2]]
+    assert {turn_of(uneven, index, 2) for index in range(8)} == {(0, 2)}
+    hybrid = [[0, 1], [2, 3], [4], [5]]
+    assert {turn_of(hybrid, index, 4) for index in range(8)} == {(0, 2, 4, 5)}
+    assert {turn_of(hybrid, index, 5) for index in range(8)} == {(0, 1, 2, 4, 5), (0, 2, 3, 4, 5)}
 
 
 def test_who_needs_all_processors_is_bound_to_none() -> None:
-    assert turn_of([0, 1], 0, 2) == turn_of([0], 5, 1) == turn_of([0, 1], 3, 8) == ()
+    assert turn_of([[0], [1]], 0, 2) == turn_of([[0]], 5, 1) == turn_of([[0, 1]], 3, 8) == ()
 
 
 def loaded(*warmup_ns: int, first_ns: int = 10**9) -> Loaded:

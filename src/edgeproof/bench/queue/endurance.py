@@ -11,6 +11,7 @@ from edgeproof.bench.queue.ground import Ground, SimulatedRunner
 from edgeproof.contract.base import Wire
 
 SPAN_SECONDS: Final = 30.0
+FEWEST_SPANS: Final = 8
 FULL: Final = 120_000
 """Runs that wait when a span begins: more than any span does."""
 
@@ -44,13 +45,14 @@ _RUNS_OF_A_JOB: Final = 2
 
 
 class Endurance(Wire, frozen=True, kw_only=True):
-    """``spans`` follow each other; the table's dead rows and bytes at five moments of each are in them."""
+    """``spans`` follow each other; the table's dead rows and bytes at some moments of each are in them."""
 
     cycles: int
     spans: tuple[Cycles, ...]
 
     def growth(self) -> float:
-        """The median of dead rows in the last quarter of the spans, over that in the first."""
+        """The median of dead rows in the last quarter of the spans, over that in the first; fewer than
+        ``FEWEST_SPANS`` tell nothing."""
         return self._last_over_first([span.dead_rows for span in self.spans])
 
     def table_growth(self) -> float:

@@ -22,17 +22,18 @@ while os.getppid() == {parent}:
 
 
 @contextlib.contextmanager
-def busy_processor() -> Iterator[None]:
-    """Keeps the last of our processors busy; the measured processes may go wherever they like.
+def busy_processor() -> Iterator[int]:
+    """Keeps the last of our processors, which is told, busy.
 
     Raises ``Refused`` (``isolation_unavailable``) where there is no other processor, or none can be chosen.
     """
     if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
         raise Refused("isolation_unavailable", "a load on the other core needs two processors, and Linux")
-    script = _SPIN.format(processor=max(os.sched_getaffinity(0)), parent=os.getpid())
+    processor = max(os.sched_getaffinity(0))
+    script = _SPIN.format(processor=processor, parent=os.getpid())
     process = subprocess.Popen([sys.executable, "-I", "-c", script], stdin=subprocess.DEVNULL)
     try:
-        yield
+        yield processor
     finally:
         process.kill()
         process.wait()

@@ -26,16 +26,18 @@ counts: a warm-up that never settled, a noise floor above the margin, the guard,
 
 Models of about 0.5, 5 and 30 ms are chains of equal convolutions. In one rotation fresh processes of the
 baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved on the same processors (under load:
-baseline and twin). Each variant's pairs with the baseline are judged by the code that judges jobs, under the
-default policy (looks at 8, 12 and 16 pairs) with the row's margin for the median; the p90 gate keeps its 5 %.
-Two variants are slowed by 3 %, the second of which makes its pairs with the twin: trials on their margin take
-all 16 pairs, twice as many as most. A slowdown is a spin of exactly that share of each call. The 5 % of the 5
-ms model is a heavier model instead: one layer more than 20, of which the first is lighter, so it is about 5
-%; what it truly costs is its median ratio in the table of spreads. The policy's confidence of 95 % is shared
-by all looks and gates: each interval is one of 99.17 %.
+baseline and twin, on those that are free). Each variant's pairs with the baseline are judged by the code that
+judges jobs, under the default policy (looks at 8, 12 and 16 pairs) with the row's margin for the median; the
+p90 gate keeps its 5 %. Two variants are slowed by 3 %, the second of which makes its pairs with the twin:
+trials on their margin take all 16 pairs, twice as many as most. A slowdown is a spin of exactly that share of
+each call. The 5 % of the 5 ms model is a heavier model instead: one layer more than 20, of which the first is
+lighter, so it is about 5 %; what it truly costs is its median ratio in the table of spreads. The policy's
+confidence of 95 % is shared by all looks and gates: each interval is one of 99.17 %.
 
 Brackets are exact (Clopper-Pearson) 95 % intervals of a share. They take the trials of a row for independent:
-no two of them share a process, but they share one machine and its days, and all rows share their baselines.
+no two of them share a process, but they share one machine and its days, rows share their baselines and twins,
+and the 3 % row has two trials from each of its rotations: its interval is somewhat too narrow. How the traces
+are recorded, and which were given up, tells [ADR 13](adr/0013-verdict-benchmark.md).
 Trials of the three models count alike, as many as there are; the next table tells them apart. A goal is
 judged on the first trials of its row in order of time, so many as it names, and beside it stands what was
 found in them; the other columns count every trial. `too few trials` says that the goal is neither met nor
@@ -275,7 +277,7 @@ def _sessions(told: VerdictQuality) -> Iterator[str]:
 
 def _spreads(told: VerdictQuality) -> Iterator[str]:
     yield (
-        "Of the ratio of both sides' medians, one value a process pair: what a true slowdown shows as, and "
+        "Of the ratio of both sides, one value a process pair: what a true slowdown shows as, and "
         "how far a single pair is off. Without outliers: 1.4826 times the median distance from the median."
     )
     yield ""

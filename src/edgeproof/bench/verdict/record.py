@@ -64,14 +64,14 @@ async def record(recording: Recording) -> None:
     calls: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeproof-bench-")))
-        if recording.condition == "load":
-            stack.enter_context(busy_processor())
+        loaded = recording.condition == "load"
+        busy = stack.enter_context(busy_processor()) if loaded else None
         log = stack.enter_context(traces.appending(recording.path, resume=recording.resume))
         session = _session(recording.condition, plan)
         played = _already_played(recording, session)
         log.append(session)
         prepared = {
-            model.name: _prepare(model, folder / str(at), plan, recording.condition)
+            model.name: _prepare(model, folder / str(at), plan, recording.condition, busy)
             for at, model in enumerate(MODELS)
         }
         for turn, name in _turns(recording.condition):
@@ -133,7 +133,9 @@ def _session(condition: traces.Condition, plan: DuetPlan) -> traces.Session:
     )
 
 
-def _prepare(model: Model, folder: Path, plan: DuetPlan, condition: traces.Condition) -> _Prepared:
+def _prepare(
+    model: Model, folder: Path, plan: DuetPlan, condition: traces.Condition, busy: int | None
+) -> _Prepared:
     folder.mkdir()
     baseline = models.write(model, folder / "baseline.onnx")
     heavier = models.write(model, folder / "heavier.onnx", layers=models.LAYERS + 1)
@@ -144,7 +146,8 @@ def _prepare(model: Model, folder: Path, plan: DuetPlan, condition: traces.Condi
         artifact, spin = (heavier, 0) if swap else (baseline, percent)
         variants.append(Variant(name, slowed.reference(spin), artifact))
     feed = models.write_feed(model, folder / "x.npy")
-    return _Prepared(model, baseline, heavier, RotationStage(tuple(variants), feed, folder, THREADS, plan))
+    stage = RotationStage(tuple(variants), feed, folder, THREADS, plan, busy=busy)
+    return _Prepared(model, baseline, heavier, stage)
 
 
 async def _rotation(

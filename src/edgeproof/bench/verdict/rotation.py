@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,9 @@ from edgeproof.bench.verdict.variants import BASELINE, reference_of
 from edgeproof.contract.samples import PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.warmup import window_calls
+from edgeproof.runtime import environment
 from edgeproof.runtime.child import Child, children
-from edgeproof.runtime.pairs import MODULE, Loaded, calls_for, shared_processors, side_samples
+from edgeproof.runtime.pairs import MODULE, Loaded, calls_for, shared_processors, side_samples, turn_of
 from edgeproof.runtime.rounds import Measured, play_orders
 
 SEQUENTIAL_SETTLE: Final = 5
@@ -42,7 +44,8 @@ class Variant:
 class RotationStage:
     """``variants`` begin with the baseline. ``feed`` is an ``.npy`` file for the input ``x``.
 
-    ``same_processors`` is the runner's way; without it each process runs where the scheduler puts it.
+    ``same_processors`` is the runner's way; without it each process runs where the scheduler puts it. All
+    keep off the processor ``busy``.
     """
 
     variants: tuple[Variant, ...]
@@ -51,6 +54,14 @@ class RotationStage:
     threads: int
     plan: DuetPlan
     same_processors: bool = True
+    busy: int | None = None
+
+    def processors(self, index: int) -> tuple[int, ...]:
+        """Where the processes of rotation ``index`` are bound; none: nowhere."""
+        if self.busy is not None:
+            free = [core for core in environment.cores() if self.busy not in core]
+            return turn_of(free, index, self.threads) or tuple(chain.from_iterable(free))
+        return shared_processors(index, self.threads) if self.same_processors else ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ def pair_of(order: Sequence[str], sides: dict[str, SideSamples], variant: str, i
         first="baseline" if first else "candidate",
         baseline=sides[reference],
         candidate=sides[variant],
+        processors=(),
     )
 
 
@@ -123,7 +135,7 @@ async def play(stage: RotationStage, index: int, *, calls: int, sequential: bool
     with children(*(lambda variant=variant: starter(variant) for variant in stage.variants)) as running:
         await asyncio.gather(*(child.ready() for child in running))
         for child in running:
-            child.bind(shared_processors(index, stage.threads) if stage.same_processors else ())
+            child.bind(stage.processors(index))
             child.stop()
         processes = dict(zip(names, map(_Process, running), strict=True))
         artifacts = {variant.name: variant.artifact for variant in stage.variants}

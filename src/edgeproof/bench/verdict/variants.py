@@ -20,7 +20,7 @@ PLAYED: Final[dict[Condition, tuple[str, ...]]] = {
     "quiet": (BASELINE, TWIN, "by_2", "by_3", "by_3_again", "by_5"),
     "load": (BASELINE, TWIN),
 }
-"""On its margin a trial always takes the last look, so that slowdown plays twice. Under load only false
+"""On its margin nearly every trial takes the last look, so that slowdown plays twice. Under load only false
 alarms are counted."""
 
 
