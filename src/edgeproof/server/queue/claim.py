@@ -141,14 +141,18 @@ async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimReque
         await quarantine_unfit(plane, _runner(principal), request.unfit)
     if request.holding is not None and me["abandoned"]:
         changed = True
-        while await _end_one_abandoned(plane, principal, request.holding):
-            pass
+        # All lost at once, by one answer or one process: one strike.
+        struck = False
+        while await _end_one_abandoned(plane, principal, request.holding, struck_already=struck):
+            struck = True
     if changed:
         (me,) = await plane.database.pool.fetch(_ARRIVE, *arguments)
     return me
 
 
-async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding: Sequence[str]) -> bool:
+async def _end_one_abandoned(
+    plane: ControlPlane, principal: Principal, holding: Sequence[str], *, struck_already: bool
+) -> bool:
     """One lease of this runner that it no longer works under; whether there was one."""
     async with plane.database.transaction() as connection:
         run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, principal.runner_id, list(holding))
@@ -160,7 +164,16 @@ async def _end_one_abandoned(plane: ControlPlane, principal: Principal, holding:
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
-        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=True)
+        await lease_ended(
+            plane,
+            connection,
+            run,
+            error,
+            retryable=True,
+            submission=None,
+            strike=True,
+            struck_already=struck_already,
+        )
     return True
 
 

@@ -86,10 +86,11 @@ async def reap(plane: ControlPlane, patience: Patience) -> int:
     if counts["expired"] == 0:
         return 0
     expired = await plane.database.pool.fetch(queue_sql.EXPIRED, limit, _BATCH)
-    return await end_each((row["run_id"] for row in expired), partial(_reap_one, plane, limit))
+    return await end_each((row["run_id"] for row in expired), partial(_reap_one, plane, limit, set()))
 
 
-async def _reap_one(plane: ControlPlane, limit: datetime, run_id: str) -> bool:
+async def _reap_one(plane: ControlPlane, limit: datetime, struck: set[str], run_id: str) -> bool:
+    """``struck``: the runners that this round has struck already, each once however many leases it lost."""
     async with plane.database.transaction() as connection:
         run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit, run_id)
         if run is None:
@@ -100,7 +101,17 @@ async def _reap_one(plane: ControlPlane, limit: datetime, run_id: str) -> bool:
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
-        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=True)
+        await lease_ended(
+            plane,
+            connection,
+            run,
+            error,
+            retryable=True,
+            submission=None,
+            strike=True,
+            struck_already=run["runner_id"] in struck,
+        )
+    struck.add(run["runner_id"])
     plane.meters.reaps.labels(run["stage"]).inc()
     with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=run["runner_id"]):
         _logger.info("lease reaped, attempt %s of %s", run["attempt"], run["max_attempts"])

@@ -37,14 +37,15 @@ async def lease_ended(
     retryable: bool,
     submission: str | None,
     strike: bool,
+    struck_already: bool = False,
 ) -> RunState:
     """A claimed run lost its lease without a result: back to the queue, or out of it.
 
     ``run`` has the columns of ``queue_sql.LOCK_LEASED`` and ``run_id``. ``submission`` is the digest of
     the request that said so, None for the reaper. ``strike`` counts it as an infrastructure error of its
-    runner.
+    runner, unless it was ``struck_already`` for the same incident.
     """
-    if strike:
+    if strike and not struck_already:
         # Before the job's row: an ending takes its locks in one order, run, runner, job.
         await count_strike(plane, connection, run["runner_id"], error)
     cancelling: bool = await connection.fetchval(_CANCELLING, run["job_id"])

@@ -136,6 +136,23 @@ async def test_leases_lost_in_a_row_count_too(yard: Any, operator: Principal) ->
     assert (await standing_of(yard, operator, yard.one))[0] == "quarantined"
 
 
+@pytest.mark.parametrize("how", ["abandoned", "expired"])
+async def test_leases_lost_at_once_count_once(yard: Any, operator: Principal, how: str) -> None:
+    await yard.analyze()
+    for standing in ("active", "quarantined"):
+        runs = (await asked(yard.one, max_runs=2)).runs
+        assert len(runs) == 2
+        if how == "abandoned":
+            told = await asked(yard.one, holding=(), max_runs=1)
+            for one in told.runs:
+                await end(yard.one, one, "infrastructure", "handed_back")
+        else:
+            for one in runs:
+                await yard.expire(one.run_id)
+            assert await reap(yard.plane, Patience(timedelta(0))) == 2
+        assert (await standing_of(yard, operator, yard.one))[0] == standing
+
+
 async def test_a_runner_that_says_it_is_unfit_is_quarantined_until_released(
     yard: Any, operator: Principal
 ) -> None:
