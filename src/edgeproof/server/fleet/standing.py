@@ -40,6 +40,7 @@ FROM (SELECT strikes + 1 >= $2::integer AND $2 > 0 AND standing <> 'quarantined'
 WHERE runner_id = $1
 RETURNING quarantine
 """
+_HOLD: Final = "SELECT FROM runners WHERE runner_id = $1 FOR NO KEY UPDATE"
 _UNFIT: Final = """
 UPDATE runners SET standing = 'quarantined', standing_reason = $2, standing_by = $3,
     standing_since = clock_timestamp()
@@ -82,6 +83,11 @@ async def count_strike(plane: ControlPlane, connection: Connection, runner_id: s
     )[:1000]
     if await connection.fetchval(_STRIKE, runner_id, limit, reason, ITSELF):
         await record(connection, CONTROL_PLANE, "runner.quarantined", runner_id, {"reason": reason})
+
+
+async def hold_strikes(connection: Connection, runner_id: str) -> None:
+    """Lock the runner, as ``count_strike`` does, for who may set its strikes to none later."""
+    await connection.execute(_HOLD, runner_id)
 
 
 async def quarantine_unfit(plane: ControlPlane, runner_id: str, unfit: str) -> None:

@@ -7,9 +7,11 @@ only shortens the wait: the queue is asked again after a bound anyway.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,7 +20,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, RunnerStanding
 from edgeproof.domain.runs import new_lease
-from edgeproof.server.db.database import Connection, lock
+from edgeproof.server.db.database import AWAY, Connection, lock
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.turns import Turn, turn_key
 from edgeproof.server.fleet.requirements import match_runner_classes
@@ -27,8 +29,11 @@ from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
 from edgeproof.server.plane.waiting import called
 from edgeproof.server.queue.offer import offer_runs
+from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.runs import queue_sql
 from edgeproof.server.runs.run_endings import lease_ended
+
+_logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 30.0
 """At most; each waiter looks after a random share of it, so that a fleet does not look all at once. It is for
@@ -141,26 +146,31 @@ async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimReque
         await quarantine_unfit(plane, _runner(principal), request.unfit)
     if request.holding is not None and me["abandoned"]:
         changed = True
-        # All lost at once, by one answer or one process: one strike.
-        struck = False
-        while await _end_one_abandoned(plane, principal, request.holding, struck_already=struck):
-            struck = True
+        await _end_abandoned(plane, _runner(principal), request.holding)
     if changed:
         (me,) = await plane.database.pool.fetch(_ARRIVE, *arguments)
     return me
 
 
+async def _end_abandoned(plane: ControlPlane, runner_id: str, holding: Sequence[str]) -> None:
+    """The leases of this runner that it no longer works under: all lost at once, by one answer or one
+    process, so one strike."""
+    abandoned = await plane.database.pool.fetch(queue_sql.ABANDONED, runner_id, list(holding))
+    attempts = {row["run_id"]: row["attempt"] for row in abandoned}
+    await end_each(attempts, partial(_end_one_abandoned, plane, runner_id, attempts, set()))
+
+
 async def _end_one_abandoned(
-    plane: ControlPlane, principal: Principal, holding: Sequence[str], *, struck_already: bool
+    plane: ControlPlane, runner_id: str, attempts: Mapping[str, int], struck: set[str], run_id: str
 ) -> bool:
-    """One lease of this runner that it no longer works under; whether there was one."""
+    """``struck`` holds the runner once it was struck for one of them."""
     async with plane.database.transaction() as connection:
-        run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, principal.runner_id, list(holding))
+        run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, run_id, runner_id, attempts[run_id])
         if run is None:
             return False
         error = JobError(
             code="lease_expired",
-            message=f"the runner {run['runner_id']} claimed anew without it,"
+            message=f"the runner {runner_id} claimed anew without it,"
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
@@ -172,8 +182,9 @@ async def _end_one_abandoned(
             retryable=True,
             submission=None,
             strike=True,
-            struck_already=struck_already,
+            struck_already=runner_id in struck,
         )
+    struck.add(runner_id)
     return True
 
 
@@ -208,10 +219,16 @@ async def _claim_now(
                 taken = [row for row in rows if row["run_id"] is not None]
                 if any(row["stage"] == "runtime" for row in taken):
                     await _measure_once(connection, principal)
-                runs += await offer_runs(plane, connection, principal, taken, leases)
+                offered = await offer_runs(plane, connection, principal, taken, leases)
         except _MeasuresAlready:
             # The other lease is committed: the next statement sees it, and passes measurements over.
             continue
+        except (*AWAY, OSError):
+            if not runs:
+                raise
+            _logger.exception("a batch ends with what was leased before the database failed")
+            break
+        runs += offered
         class_id, named = rows[0]["class_id"], rows[0]["named"]
         keys.add(turn_key(class_id, principal.runner_id if named else None))
         if not taken:

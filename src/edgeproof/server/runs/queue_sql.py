@@ -192,12 +192,14 @@ WHERE q.run_id = $2 AND q.state = 'CLAIMED' AND q.lease_expires_at <= $1
 FOR UPDATE OF q SKIP LOCKED
 """
 
+ABANDONED: Final = """
+SELECT run_id, attempt FROM run_queue WHERE state = 'CLAIMED' AND runner_id = $1 AND run_id <> ALL($2::text[])
+"""
 LOCK_ABANDONED: Final = """
 SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
     r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
-WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND q.run_id <> ALL($2::text[])
-LIMIT 1
+WHERE q.run_id = $1 AND q.state = 'CLAIMED' AND q.runner_id = $2 AND q.attempt = $3
 FOR UPDATE OF q SKIP LOCKED
 """
 

@@ -13,7 +13,7 @@ from edgeproof.server.db.database import Connection
 from edgeproof.server.db.notifier import notify
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.turns import RUNS_CHANNEL, turn_key
-from edgeproof.server.fleet.standing import count_strike
+from edgeproof.server.fleet.standing import count_strike, hold_strikes
 from edgeproof.server.plane.audit_log import CONTROL_PLANE, record
 from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.server.plane.events import append_event
@@ -45,9 +45,11 @@ async def lease_ended(
     the request that said so, None for the reaper. ``strike`` counts it as an infrastructure error of its
     runner, unless it was ``struck_already`` for the same incident.
     """
+    # Before the job's row: an ending takes its locks in one order, run, runner, job.
     if strike and not struck_already:
-        # Before the job's row: an ending takes its locks in one order, run, runner, job.
         await count_strike(plane, connection, run["runner_id"], error)
+    else:
+        await hold_strikes(connection, run["runner_id"])
     cancelling: bool = await connection.fetchval(_CANCELLING, run["job_id"])
     state = after_lease_ended(
         run["attempt"], run["max_attempts"], retryable=retryable, cancel_requested=cancelling
@@ -69,7 +71,7 @@ async def lease_ended(
         failure=error if failed else None,
         submission=submission,
         exhausted=failed and retryable,
-        struck=strike,
+        forgive=not strike,
     )
     return state
 
@@ -83,18 +85,18 @@ async def leave_queue(
     evidence: str | None = None,
     submission: str | None = None,
     exhausted: bool = False,
-    struck: bool = False,
+    forgive: bool = False,
 ) -> None:
     """Store the run's outcome, take it out of the queue and ask for its job's next step.
 
-    ``exhausted``: it failed for want of attempts. Unless it was ``struck`` for it, its runner's row of
-    infrastructure errors ends here.
+    ``exhausted``: it failed for want of attempts. ``forgive``: its runner's row of infrastructure errors ends
+    here if it failed; the caller has locked the runner's row before the job's.
     """
     run_id = run["run_id"]
     failure = None if failure is None else failure.attributed()
-    forgive = state == "COMPLETE" or (state == "FAILED" and not struck)
+    forgiven = forgive and state == "FAILED"
     await connection.execute(
-        queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure, exhausted, forgive
+        queue_sql.STORE_OUTCOME, run_id, state, evidence, submission, failure, exhausted, forgiven
     )
     await wake_its_runner(connection, run)
     await tell_run(connection, run, state, failure)

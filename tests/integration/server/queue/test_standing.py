@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest, RunnerStanding
 from edgeproof.domain.runs import Lease
 from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.fleet.runners import list_runners
-from edgeproof.server.fleet.standing import set_standing
-from edgeproof.server.plane.control_plane import Principal, Settings
+from edgeproof.server.fleet.standing import count_strike, set_standing
+from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings
 from edgeproof.server.plane.principals import authenticate, create_principal
 from edgeproof.server.queue.claim import Claim, claim_runs
 from edgeproof.server.queue.fail import fail
@@ -187,3 +188,26 @@ async def test_only_admins_decide_on_runners_that_exist(yard: Any, operator: Pri
             await set_standing(yard.plane, principal, yard.one.principal.runner_id, "draining", "")
     with pytest.raises(Refused, match="not_found"):
         await set_standing(yard.plane, operator, "runner-nobody", "draining", "")
+
+
+async def test_a_failure_that_forgives_waits_for_the_runner_before_it_holds_the_job(
+    yard: Any, another_replica: ControlPlane
+) -> None:
+    """Who counts a strike for another run of the job takes the runner first, and then the job."""
+    job = await yard.analyze()
+    lost, failing = await yard.one.take(), await yard.one.take()
+    assert lost.job_id == failing.job_id == job.job_id
+    runner_id = yard.one.principal.runner_id
+    await yard.plane.database.pool.execute("UPDATE runners SET strikes = 1 WHERE runner_id = $1", runner_id)
+    error = JobError(code="lease_expired", message="lost", stage="forge")
+    async with another_replica.database.transaction() as connection:
+        await count_strike(another_replica, connection, runner_id, error)
+        ending = asyncio.create_task(yard.one.fail(failing, retryable=False))
+        async with asyncio.timeout(20):
+            while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+        await connection.execute("SET LOCAL lock_timeout = '500ms'")
+        await connection.execute("SELECT FROM jobs WHERE job_id = $1 FOR UPDATE", job.job_id)
+    assert await ending == "FAILED"
+    strikes = "SELECT strikes FROM runners WHERE runner_id = $1"
+    assert await yard.plane.database.pool.fetchval(strikes, runner_id) == 0
