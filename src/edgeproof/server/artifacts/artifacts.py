@@ -23,8 +23,8 @@ from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
 from edgeproof.server.storage.artifact_store import ArtifactStore, Received
 
-# Reaped or claimed again is stale; merely past its expiry is not (DESIGN decision 6). Until commit nobody ends
-# the lease, for that takes the row FOR UPDATE; heartbeats go on, however long the store takes.
+# Reaped or claimed again is stale; merely past its expiry is not (DESIGN decision 6). Until commit nobody
+# ends the lease, for that takes the row FOR UPDATE; heartbeats go on, however long the store takes.
 _HELD_RUN: Final = """
 SELECT runs.config, runs.limits FROM run_queue JOIN runs USING (run_id)
 WHERE run_id = $1 AND state = 'CLAIMED' AND runner_id = $2 AND attempt = $3 AND lease_digest = $4

@@ -18,6 +18,10 @@ from edgeproof.server.db.turns import RUNS_CHANNEL, Turn, Turns
 
 _logger = logging.getLogger(__name__)
 _RECONNECT_SECONDS: Final = 0.5
+_PROBE_SECONDS: Final = 30.0
+"""How often a connection that says nothing is asked whether it is still there: behind a path that fell silent
+nobody would ever be woken again."""
+_PROBE_TIMEOUT: Final = 5.0
 _AWAY: Final = (
     OSError,
     asyncpg.PostgresError,
@@ -50,10 +54,14 @@ class WakeUps:
 
 
 class Listener:
-    """Connects on first use, again whenever the connection is lost, until closed."""
+    """Connects on first use, again whenever the connection is lost or says nothing, until closed."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(
+        self, dsn: str, probe_seconds: float = _PROBE_SECONDS, probe_timeout: float = _PROBE_TIMEOUT
+    ) -> None:
         self._dsn = dsn
+        self._probe_seconds = probe_seconds
+        self._probe_timeout = probe_timeout
         self._waiters: dict[str, set[WakeUps]] = {}
         self._turns = Turns()
         self._connection: asyncpg.Connection | None = None
@@ -122,8 +130,12 @@ class Listener:
         connection: asyncpg.Connection = await asyncpg.connect(self._dsn)
         connection.add_termination_listener(self._terminated)
         self._listening = set(self._waiters)
-        for channel in self._listening:
-            await connection.add_listener(channel, self._notified)
+        try:
+            for channel in self._listening:
+                await connection.add_listener(channel, self._notified)
+        except BaseException:
+            connection.terminate()
+            raise
         self._lost.clear()
         self._connection = connection
 
@@ -145,7 +157,11 @@ class Listener:
 
     async def _keep(self) -> None:
         while not self._closed:
-            await self._lost.wait()
+            try:
+                await asyncio.wait_for(self._lost.wait(), self._probe_seconds)
+            except TimeoutError:
+                await self._probe()
+                continue
             async with self._lock:
                 try:
                     if self._connection is None:
@@ -159,3 +175,13 @@ class Listener:
                 for waiter in waiters:
                     waiter.notify(None)
             self._turns.call_all()
+
+    async def _probe(self) -> None:
+        async with self._lock:
+            if self._connection is None:
+                return
+            try:
+                await self._connection.fetchval("SELECT 1", timeout=self._probe_timeout)
+            except _AWAY as error:
+                _logger.warning("the LISTEN connection does not answer: %s", error or type(error).__name__)
+                self._drop()

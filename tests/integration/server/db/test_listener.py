@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
+import asyncpg
+
+from edgeproof.server.db.listener import Listener
 from edgeproof.server.plane.control_plane import ControlPlane
 
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%' AND datname = current_database()"
@@ -58,6 +63,27 @@ async def test_a_lost_connection_comes_back_and_wakes_everybody(control_plane: C
             assert await asyncio.gather(first.wait(10), second.wait(10)) == [True, True]
             await notify(control_plane, "two")
             assert await second.wait(10)
+
+
+async def test_a_connection_that_fell_silent_is_given_up(fresh_dsn: str) -> None:
+    """The server's side is stopped: no end of the connection is ever told."""
+    listener = Listener(fresh_dsn, probe_seconds=0.05, probe_timeout=0.2)
+    connection = await asyncpg.connect(fresh_dsn)
+    others = await connection.fetch("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+    try:
+        async with listener.subscribe("one") as wake_ups:
+            mine = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
+            (row,) = await connection.fetch(mine, [other["pid"] for other in others])
+            os.kill(row["pid"], signal.SIGSTOP)
+            try:
+                assert await wake_ups.wait(20), "told to look, over a connection that works"
+                await connection.execute("SELECT pg_notify('one', '')")
+                assert await wake_ups.wait(20)
+            finally:
+                os.kill(row["pid"], signal.SIGCONT)
+    finally:
+        await listener.close()
+        await connection.close()
 
 
 async def test_closing_leaves_no_connection(
