@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.jobs import JobError
 from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, RunnerStanding
 from edgeproof.domain.runs import new_lease
 from edgeproof.server.db.database import AWAY, Connection, lock
@@ -31,7 +30,7 @@ from edgeproof.server.plane.waiting import called
 from edgeproof.server.queue.offer import offer_runs
 from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.runs import queue_sql
-from edgeproof.server.runs.run_endings import lease_ended
+from edgeproof.server.runs.run_endings import lease_lost
 
 _logger = logging.getLogger(__name__)
 
@@ -168,21 +167,8 @@ async def _end_one_abandoned(
         run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, run_id, runner_id, attempts[run_id])
         if run is None:
             return False
-        error = JobError(
-            code="lease_expired",
-            message=f"the runner {runner_id} claimed anew without it,"
-            f" attempt {run['attempt']} of {run['max_attempts']}",
-            stage=run["stage"],
-        )
-        await lease_ended(
-            plane,
-            connection,
-            run,
-            error,
-            retryable=True,
-            submission=None,
-            strike=True,
-            struck_already=runner_id in struck,
+        await lease_lost(
+            plane, connection, run, "claimed anew without it", struck_already=runner_id in struck
         )
     struck.add(runner_id)
     return True

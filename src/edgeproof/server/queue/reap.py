@@ -14,14 +14,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from edgeproof.contract.jobs import JobError
 from edgeproof.contract.log_ids import about
 from edgeproof.server.jobs.advance import sweep
 from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.queue.revoke import end_unlisted_leases
 from edgeproof.server.runs import queue_sql
-from edgeproof.server.runs.run_endings import lease_ended
+from edgeproof.server.runs.run_endings import lease_lost
 
 _logger = logging.getLogger(__name__)
 _BATCH: Final = 1000
@@ -95,20 +94,11 @@ async def _reap_one(plane: ControlPlane, limit: datetime, struck: set[str], run_
         run = await connection.fetchrow(queue_sql.LOCK_EXPIRED, limit, run_id)
         if run is None:
             return False
-        error = JobError(
-            code="lease_expired",
-            message=f"the runner {run['runner_id']} was not heard of within its lease,"
-            f" attempt {run['attempt']} of {run['max_attempts']}",
-            stage=run["stage"],
-        )
-        await lease_ended(
+        await lease_lost(
             plane,
             connection,
             run,
-            error,
-            retryable=True,
-            submission=None,
-            strike=True,
+            "was not heard of within its lease",
             struck_already=run["runner_id"] in struck,
         )
     struck.add(run["runner_id"])

@@ -76,6 +76,27 @@ async def lease_ended(
     return state
 
 
+async def lease_lost(
+    plane: ControlPlane, connection: Connection, run: Row, why: str, *, struck_already: bool
+) -> None:
+    """A runner has lost its lease by its own silence; ``why`` goes on from "the runner <id>"."""
+    error = JobError(
+        code="lease_expired",
+        message=f"the runner {run['runner_id']} {why}, attempt {run['attempt']} of {run['max_attempts']}",
+        stage=run["stage"],
+    )
+    await lease_ended(
+        plane,
+        connection,
+        run,
+        error,
+        retryable=True,
+        submission=None,
+        strike=True,
+        struck_already=struck_already,
+    )
+
+
 async def leave_queue(
     connection: Connection,
     run: Row,
