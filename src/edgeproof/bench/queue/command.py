@@ -27,7 +27,7 @@ _BATCHING: Final = 4
 @click.command()
 @click.option("--quick", is_flag=True, help="About two minutes: shorter, and with a smaller backlog.")
 @click.option("--cycles", type=click.IntRange(1), help="Only this: so many cycles in batches, and what they "
-              "leave behind in the table. A million takes half an hour and some 10 GB.")  # fmt: skip
+              "leave behind in the table. A million takes half an hour.")  # fmt: skip
 @json_option
 def queue(quick: bool, cycles: int | None, as_json: bool) -> None:
     """What the run queue does here: claims, heartbeats and signed results over HTTP, against its goals.
