@@ -26,9 +26,9 @@ from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.pairs import MODULE, Loaded, first_side, side_samples
 from edgeproof.runtime.rounds import SIDES, Measured, Side, play_rounds
 
-PAIRS = 8
+LOOKS = (8, 16, 32)
 PLAN = DuetPlan(
-    looks=(PAIRS,),
+    looks=LOOKS,
     confidence=0.95,
     gates={"p50": 10.0},
     blocks=6,
@@ -141,35 +141,47 @@ def in_order(pair: PairSamples) -> list[Block]:
     return sorted((*pair.baseline.blocks, *pair.candidate.blocks), key=lambda block: block.at_ns)
 
 
-def disturbed(pair: PairSamples) -> bool:
+def disturbed(pair: PairSamples, load: Load | None) -> bool:
     """Whether the machine put a load of its own on a block that was to be quiet."""
-    return any(block.wait > PLAN.load_difference for at, block in enumerate(in_order(pair)) if at % 3)
+    blocks = enumerate(in_order(pair))
+    return any(block.wait > PLAN.load_difference for at, block in blocks if load is None or at % 3)
+
+
+async def judged(
+    model: Path, feed: Path, workspace: Path, load: Load | None
+) -> tuple[list[PairSamples], str]:
+    """Pairs of the model against itself and their verdict: at a look that leaves it open, as many again.
+
+    A virtual machine's host makes pairs scatter in ways that nothing here can see: it leaves a verdict open
+    and says nothing of the load that is tested. Pairs that the machine itself visibly disturbed are left
+    out, five of six at most.
+    """
+    pairs: list[PairSamples] = []
+    for _ in range(6 * LOOKS[-1]):
+        played = await pair(len(pairs), model, feed, workspace, load)
+        if disturbed(played, load):
+            continue
+        pairs.append(played)
+        if len(pairs) in LOOKS:
+            verdict = compare_latency(pairs, "p50", PLAN.gates["p50"], PLAN.confidence).verdict
+            if verdict != "inconclusive":
+                return pairs, verdict
+    raise AssertionError(f"the machine is too busy for this test: no verdict after {len(pairs)} pairs")
 
 
 async def test_a_load_on_every_third_block_is_marked_and_changes_no_verdict(
     models: dict[str, Path], workspace: Path, load: Load
 ) -> None:
-    """Tolerance: pairs that the machine itself disturbed are played again, five of six at most."""
     feed = workspace / "x.npy"
     np.save(feed, np.zeros((1, 1, 16), np.float32))
-    quiet = [await pair(index, models["linear"], feed, workspace, None) for index in range(PAIRS)]
-    loaded: list[PairSamples] = []
-    for _ in range(6 * PAIRS):
-        played = await pair(len(loaded), models["linear"], feed, workspace, load)
-        if not disturbed(played):
-            loaded.append(played)
-        if len(loaded) == PAIRS:
-            break
-    assert len(loaded) == PAIRS, "the machine is too busy for this test"
+    _, quiet = await judged(models["linear"], feed, workspace, None)
+    pairs, loaded = await judged(models["linear"], feed, workspace, load)
 
-    for one in loaded:
+    for one in pairs:
         blocks = in_order(one)
         marked = [at for at, block in enumerate(blocks) if block.flags]
         assert marked == list(range(0, len(blocks), 3))
         assert {block.flags for block in blocks} == {(), ("contended",)}
         for side in (one.baseline, one.candidate):
             assert len([block for block in side.blocks if not block.flags]) == PLAN.blocks
-    verdicts = [
-        compare_latency(pairs, "p50", PLAN.gates["p50"], PLAN.confidence).verdict for pairs in (quiet, loaded)
-    ]
-    assert verdicts == ["no_regression", "no_regression"]
+    assert (quiet, loaded) == ("no_regression", "no_regression")
