@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
-import msgspec
 
 from edgeproof.cli import exits
+from edgeproof.cli.json_files import read_json_object
 from edgeproof.cli.options import connection, json_option, server_options
 from edgeproof.cli.printing import echo_json
 from edgeproof.contract.errors import Refused
@@ -17,8 +17,6 @@ from edgeproof.contract.ids import digest_of_uri, is_id
 from edgeproof.contract.point_policy import ThresholdChanges
 from edgeproof.contract.stored_results import CompareRequest, PathLabels
 
-MOST_BYTES: Final = 1 << 20
-"""The control plane takes no larger body."""
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
@@ -97,13 +95,3 @@ def result_or_reference(word: str) -> dict[str, Any] | str:
     if is_id(word) or digest_of_uri(word):
         return word
     raise Refused("invalid_request", f"{word} is neither a file nor a result's id or digest")
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Raises ``Refused`` (``invalid_json``, ``body_too_large``)."""
-    if path.stat().st_size > MOST_BYTES:
-        raise Refused("body_too_large", f"{path} is larger than any result")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused("invalid_json", f"{path} is no JSON object: {error}") from error

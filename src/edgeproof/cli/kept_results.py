@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from edgeproof.cli.compare import read_json_object
+from edgeproof.cli.json_files import read_json_object
 from edgeproof.cli.options import connection, json_option, server_options
 from edgeproof.cli.printing import echo_json
 from edgeproof.contract.bundle import Basis

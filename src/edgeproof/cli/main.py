@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "Run the whole system on the example models, then stop it."),
     "doctor": ("doctor", "doctor", "What this machine can build and run, and what is missing."),
     "fleet": ("fleet", "fleet", "The runners of a control plane, and their keys."),
+    "guard": ("guard", "guard", "Judge what an object detector found, offline."),
     "jobs": ("jobs", "jobs", "List, show, watch and cancel jobs."),
     "policy": ("policy", "policy", "List, show, add and check decision policies."),
     "queue": ("queue", "queue", "Look at the run queue; do failed jobs again."),

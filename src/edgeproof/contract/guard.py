@@ -124,3 +124,28 @@ class FrameSequence(Wire, frozen=True, kw_only=True):
     frames: Annotated[tuple[tuple[Detection, ...], ...], Meta(max_length=1_000_000)]
     width: Annotated[float, Meta(gt=0)] | None = None
     height: Annotated[float, Meta(gt=0)] | None = None
+
+
+Detections = tuple[DetectionOutput, ...] | FrameSequence
+
+
+def read_detections(value: Any, *, what: str) -> Detections:
+    """What one model found: in one image, in a list of images, or (where there are ``frames``) in a film.
+
+    Raises ``Refused`` (``invalid_request``), also if an image comes twice or a list is of several models.
+    """
+    if isinstance(value, dict) and "frames" in value:
+        return read_unsigned(value, FrameSequence, what=what)
+    if isinstance(value, dict):
+        return (read_unsigned(value, DetectionOutput, what=what),)
+    outputs = read_unsigned(value, tuple[DetectionOutput, ...], what=what)
+    if not outputs:
+        raise Refused("invalid_request", f"{what}: there is no image in it")
+    seen: set[str] = set()
+    for one in outputs:
+        if one.image_id in seen:
+            raise Refused("invalid_request", f"{what}: image {one.image_id!r} comes twice")
+        seen.add(one.image_id)
+    if len({(one.model, one.precision) for one in outputs}) > 1:
+        raise Refused("invalid_request", f"{what}: images of several models or precisions")
+    return outputs

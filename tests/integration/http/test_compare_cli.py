@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from edgeproof.app.commands import WiredUseCases
 from edgeproof.cli.compare import compare
+from edgeproof.cli.guard import guard
 from edgeproof.cli.kept_results import results
 from edgeproof.client import ControlPlaneClient
 from edgeproof.contract.errors import Refused
@@ -68,6 +69,22 @@ async def test_whatever_is_decided_it_exits_3(
     bundle = json.loads(result.stdout)
     assert bundle["deployment_decision"]["decision"] == decision
     assert (bundle["basis"], result.return_value) == ("unsigned", 3)
+
+
+async def test_a_diagnosis_of_our_guard_is_taken(
+    invoke: Invoke, files: tuple[str, str], tmp_path: Path
+) -> None:
+    flat = {"class_id": 0, "confidence": 0.6, "bbox": [1, 2, 0, 4]}
+    seen, answer = tmp_path / "seen.json", tmp_path / "answer.json"
+    seen.write_text(
+        json.dumps({"model": "m", "precision": "int8", "image_id": "1.jpg", "detections": [flat]})
+    )
+    asked = CliRunner().invoke(guard, [str(seen), "--json"], standalone_mode=False, catch_exceptions=False)
+    assert asked.return_value == 2
+    answer.write_text(asked.stdout)
+    bundle = json.loads((await invoke(compare, *files, "--guard", str(answer), "--json")).stdout)
+    assert bundle["deployment_decision"]["decision"] == "blocked"
+    assert bundle["guard_analysis"]["evidence"][0]["type"] == "bbox_collapse"
 
 
 async def test_it_prints_markdown_and_writes_what_is_asked(
