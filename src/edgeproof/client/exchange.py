@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ READ_SECONDS: Final = 60.0
 
 LONGEST_WISH_SECONDS: Final = 120.0
 """A longer ``Retry-After`` is cut to this: no server, and nobody between, keeps a runner away for long."""
+
+_TOKEN: Final = re.compile(r"[!-~]+")
 
 T = TypeVar("T")
 
@@ -137,7 +140,9 @@ class Exchange:
         if path != HEALTH:
             await self._demand_pinned_key()
         sent = dict(headers or {})
-        if self.token is not None and path != HEALTH:
+        if self.token and path != HEALTH:
+            if not _TOKEN.fullmatch(self.token):
+                raise Refused("unauthenticated", "the token has white space or signs that no token has")
             sent["Authorization"] = f"Bearer {self.token}"
         content = body() if callable(body) else body
         try:

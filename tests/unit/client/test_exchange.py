@@ -62,6 +62,22 @@ async def test_the_token_travels_as_bearer() -> None:
     assert script.requests[0].headers["authorization"] == "Bearer secret"
 
 
+async def test_an_empty_token_is_none() -> None:
+    script = Scripted(ok())
+    await script.exchange(token="").send("GET", "/x", idempotent=True)
+    assert "authorization" not in script.requests[0].headers
+
+
+@pytest.mark.parametrize("token", ["secret\n", " ", "s\u00e9cret"])
+async def test_what_can_be_no_token_is_said_to_be_none_and_not_shown(token: str) -> None:
+    script = Scripted()
+    with pytest.raises(Refused, match="white space") as refused:
+        await script.exchange(token=token).send("GET", "/x", idempotent=True)
+    assert refused.value.code == "unauthenticated"
+    assert "cret" not in str(refused.value)
+    assert script.requests == []
+
+
 async def test_a_lost_idempotent_request_is_repeated_with_growing_pauses() -> None:
     script = Scripted(
         httpx.ReadError("cut"), httpx.ReadTimeout("late"), problem(Unavailable("unavailable")), ok()
