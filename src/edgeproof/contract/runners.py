@@ -119,12 +119,17 @@ class ClaimRequest(Wire, frozen=True, kw_only=True):
     ``holding`` are the runs that the runner still works on. Any other lease of its own is one that it does
     not know of (it was killed, or a claim's answer was lost): it ends at once. None says nothing: so must
     say whoever holds more than ``MAX_HOLDING``, or claim nothing until it holds fewer.
+
+    ``number`` is greater with every claim that this runner sends, also when it sends one again. A claim that
+    arrives late or twice, when the runner has a lease by one of its number or a greater, gets nothing and
+    ends nothing. Without it a late claim ends whatever lease it does not name.
     """
 
     capabilities: Capabilities | None = None
     wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 0.0
     holding: Annotated[tuple[IdText, ...], Meta(max_length=MAX_HOLDING)] | None = None
     max_runs: Annotated[int, Meta(ge=1, le=MAX_BATCH)] | None = None
+    number: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
     unfit: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 

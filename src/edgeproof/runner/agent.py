@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
-from functools import partial
+from itertools import count
 from typing import Final
 
 from edgeproof.contract.errors import StageFailed, Unavailable
@@ -31,6 +32,7 @@ _WOULD_MEET_AGAIN: Final = frozenset({"quota_exceeded"})
 """Failures that the next run here would end by too. The runner says so instead of using up attempts, and is
 quarantined until an operator releases it."""
 _UNFIT_CHARACTERS: Final = 500
+_CLAIMS_PER_START: Final = 1 << 32
 
 
 class Agent:
@@ -53,6 +55,8 @@ class Agent:
         self._boot_id = boot_id
         self._do_work = work
         self._unfit: str | None = None
+        self._claims: Iterator[int] | None = None
+        """The numbers of the next claims; None where the folder cannot keep what makes them grow."""
         self._outbox = Outbox(home.outbox)
         self._delivery = Delivery(session, self._outbox, patience)
         self._state = StateFile(home.state, session.capabilities.isolation)
@@ -70,6 +74,8 @@ class Agent:
         done = 0
         with self._home.sole_owner():
             self._home.clear_work()
+            starts = self._home.count_start()
+            self._claims = None if starts is None else count(starts * _CLAIMS_PER_START)
             telling = asyncio.create_task(self._keep_telling(stop))
             try:
                 await self._session.persist(self._session.open, stop)
@@ -102,12 +108,17 @@ class Agent:
         """
         # Nothing is under way, and undelivered results are named: any other lease of ours is of a process
         # that was killed.
-        request = ClaimRequest(
-            wait_seconds=CLAIM_WAIT_SECONDS,
-            holding=undelivered,
-            unfit=self._unfit or await asyncio.to_thread(self._home.unfit),
-        )
-        ask = partial(self._session.control_plane.claim, request)
+        unfit = self._unfit or await asyncio.to_thread(self._home.unfit)
+
+        def ask() -> Awaitable[ClaimedRun | None]:
+            request = ClaimRequest(
+                wait_seconds=CLAIM_WAIT_SECONDS,
+                holding=undelivered,
+                unfit=unfit,
+                number=None if self._claims is None else next(self._claims),
+            )
+            return self._session.control_plane.claim(request)
+
         asking = asyncio.create_task(self._session.persist(ask, stop))
         stopping = asyncio.create_task(stop.wait())
         try:

@@ -64,6 +64,19 @@ class RunnerHome:
             write_private(path, SigningKey.generate().private_bytes())
         return SigningKey(path.read_bytes())
 
+    def count_start(self) -> int | None:
+        """How often a process began to work in this folder, now included; None if that cannot be kept."""
+        path = self.root / "starts"
+        try:
+            starts = int(path.read_bytes()) + 1
+        except (FileNotFoundError, ValueError):
+            starts = 1
+        try:
+            write_private(path, str(starts).encode())
+        except OSError:
+            return None
+        return starts
+
     def unfit(self) -> str | None:
         """Why no run could be done here: a result must at least have room to be kept. None: it could.
 

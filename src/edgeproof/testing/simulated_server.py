@@ -75,6 +75,7 @@ class SimulatedRun:
     state: RunState = "PENDING"
     attempt: int = 0
     lease: Lease | None = None
+    claim_number: int = 0
     expired: bool = False
     cancel_requested: bool = False
     spec: JobSpec | None = None
@@ -189,9 +190,12 @@ class SimulatedServer:
         self._arrive("claim")
         if request.holding is not None and len(request.holding) > MAX_HOLDING:
             raise Refused("invalid_request", "a claim names no more")
+        leased = [run for run in self.runs.values() if run.state == "CLAIMED"]
+        if request.number is not None and any(run.claim_number >= request.number for run in leased):
+            return None
         self.unfit = request.unfit or self.unfit
-        for held in self.runs.values():
-            if request.holding is not None and held.state == "CLAIMED" and held.run_id not in request.holding:
+        for held in leased:
+            if request.holding is not None and held.run_id not in request.holding:
                 self._end_lease(held, retryable=True)
         while (run := self._next()) is None:
             if not request.wait_seconds:
@@ -199,6 +203,7 @@ class SimulatedServer:
             self.turned.clear()
             await self.turned.wait()
         claimed = self._lease(run)
+        run.claim_number = request.number or 0
         self._leave("claim")
         return claimed
 

@@ -63,3 +63,18 @@ async def test_a_runner_whose_uploads_find_no_room_says_so_before_it_uses_up_the
         stop.set()
         assert await serving == 2
     assert (run.attempt, server.unfit) == (2, None)
+
+
+async def test_each_claim_has_a_greater_number_also_when_sent_again_and_by_a_later_process(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig
+) -> None:
+    first = server.add(config)
+    server.lose_replies(1, "claim")
+    assert await agent.serve(asyncio.Event(), max_runs=1) == 1
+    # The lease whose answer was lost was ended by the next claim.
+    assert (first.state, first.attempt) == ("COMPLETE", 2)
+    second = server.add(config)
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    again = Agent(session, home, "boot", SimulatedWork(seconds=0), patience=0.0)
+    assert await again.serve(asyncio.Event(), max_runs=1) == 1
+    assert second.claim_number > first.claim_number + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -16,6 +17,15 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
     assert RunnerHome(tmp_path / "home").signing_key().public == first.public
     assert stat.S_IMODE((tmp_path / "home" / "runner.key").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+
+
+def test_starts_are_counted_and_a_count_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
+    home = RunnerHome(tmp_path / "home")
+    assert [home.count_start(), RunnerHome(tmp_path / "home").count_start()] == [1, 2]
+    home.root.joinpath("starts").write_bytes(b"")
+    assert home.count_start() == 1
+    shutil.rmtree(home.root)
+    assert home.count_start() is None
 
 
 def test_leftovers_of_an_earlier_process_go(tmp_path: Path) -> None:

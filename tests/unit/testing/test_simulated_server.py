@@ -160,6 +160,18 @@ async def test_a_claim_ends_what_it_does_not_name_and_names_no_more_than_the_wir
     assert (again.run_id, again.attempt) == (run.run_id, 2)
 
 
+async def test_a_claim_that_comes_late_ends_nothing_and_gets_nothing(
+    server: SimulatedServer, run: SimulatedRun
+) -> None:
+    await register(server)
+    assert await server.claim(ClaimRequest(holding=(), number=7)) is not None
+    for late in (6, 7):
+        assert await server.claim(ClaimRequest(holding=(), number=late, wait_seconds=1)) is None
+    assert (run.state, run.attempt) == ("CLAIMED", 1)
+    again = await server.claim(ClaimRequest(holding=(), number=8))
+    assert (again is not None, run.attempt) == (True, 2)
+
+
 async def test_what_a_test_has_refused_is_refused_so_often(
     server: SimulatedServer, run: SimulatedRun
 ) -> None:

@@ -72,7 +72,8 @@ class ControlPlane:
 
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
     heartbeats must always find both. Results and heartbeats that come one by one go together where that
-    serves them (``deliveries``, ``beats``).
+    serves them (``deliveries``, ``beats``). ``waiting_claims`` are the numbers of the claims that
+    each runner waits with here.
     """
 
     database: Database
@@ -84,6 +85,7 @@ class ControlPlane:
     judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
     beats: Gathering[Any, Any] = field(default_factory=Gathering)
     deliveries: Gathering[Any, Any] = field(default_factory=Gathering)
+    waiting_claims: dict[str, list[int]] = field(default_factory=dict)
 
     async def close(self) -> None:
         """End all waiting, then let go of the database. Nothing depends on its being called."""

@@ -7,9 +7,10 @@ only shortens the wait: the queue is asked again after a bound anyway.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -46,7 +47,9 @@ WITH seen AS (
 )
 SELECT standing, standing_reason, CASE WHEN $2 THEN capabilities END AS capabilities,
     EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
-        AND q.run_id <> ALL($3::text[])) AS abandoned
+        AND q.run_id <> ALL($3::text[])) AS abandoned,
+    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
+        AND q.claim_number >= $4::bigint) AS late
 FROM runners WHERE runner_id = $1
 """
 # What the claim's statement asks of a runner and its classes before it looks at their runs.
@@ -57,6 +60,8 @@ WHERE runner_id = $1 AND standing = 'active' AND EXISTS (SELECT FROM good_keys W
   AND NOT (c.stage = 'runtime' AND (SELECT EXISTS (
       SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
       WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
+  AND NOT EXISTS (SELECT FROM run_queue
+      WHERE state = 'CLAIMED' AND runner_id = $1 AND claim_number > $3::bigint)
 """
 _SET_CAPABILITIES: Final = "UPDATE runners SET capabilities = $2 WHERE runner_id = $1"
 
@@ -88,12 +93,14 @@ async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRe
     clock = asyncio.get_running_loop()
     deadline = clock.time() + request.wait_seconds
     runs: tuple[ClaimedRun, ...] = ()
+    if me["late"]:
+        return Claim((), me["standing"], me["standing_reason"])
     if me["standing"] == "active":
-        runs = (await _claim_now(plane, principal, count))[0]
+        runs = (await _claim_now(plane, principal, count, request.number))[0]
     if not runs and request.wait_seconds > 0:
         async with plane.database.wait_for_runs(frozenset({turn_key(0, _runner(principal))})) as turn:
-            with plane.meters.waiting.track_inprogress():
-                runs = await _wait(plane, principal, turn, deadline, count)
+            with plane.meters.waiting.track_inprogress(), _waits(plane, principal, request.number):
+                runs = await _wait(plane, principal, turn, deadline, count, request.number)
     for run in runs:
         plane.meters.claims.labels(run.stage).inc()
     standing: RunnerStanding = "active" if runs else me["standing"]
@@ -101,17 +108,21 @@ async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRe
 
 
 async def _wait(
-    plane: ControlPlane, principal: Principal, turn: Turn, deadline: float, count: int
+    plane: ControlPlane, principal: Principal, turn: Turn, deadline: float, count: int, number: int | None
 ) -> tuple[ClaimedRun, ...]:
     clock = asyncio.get_running_loop()
-    plane.database.change_keys(turn, await _keys(plane, principal))
+    plane.database.change_keys(turn, await _keys(plane, principal, number))
     while not plane.stopping.is_set():
         plane.database.look(turn)
-        runs, keys = await _claim_now(plane, principal, count)
-        if runs:
-            turn.use(keys)
-            return runs
-        if plane.database.change_keys(turn, await _keys(plane, principal)):
+        if _is_superseded(plane, principal, number):
+            keys = frozenset[str]()
+        else:
+            runs, taken = await _claim_now(plane, principal, count, number)
+            if runs:
+                turn.use(taken)
+                return runs
+            keys = await _keys(plane, principal, number)
+        if plane.database.change_keys(turn, keys):
             continue
         left = deadline - clock.time()
         if left <= 0:
@@ -120,41 +131,65 @@ async def _wait(
     return ()
 
 
-async def _keys(plane: ControlPlane, principal: Principal) -> frozenset[str]:
+@contextlib.contextmanager
+def _waits(plane: ControlPlane, principal: Principal, number: int | None) -> Iterator[None]:
+    """The claim is among those that its runner waits with."""
+    waiting = plane.waiting_claims.setdefault(_runner(principal), [])
+    waiting.append(number or 0)
+    try:
+        yield
+    finally:
+        waiting.remove(number or 0)
+        if not waiting:
+            plane.waiting_claims.pop(_runner(principal), None)
+
+
+def _is_superseded(plane: ControlPlane, principal: Principal, number: int | None) -> bool:
+    """Whether a later claim of its runner waits here too: nobody hears the answer to this one any more, and
+    a run that it were given would wait for nothing."""
+    return max(plane.waiting_claims[_runner(principal)]) > (number or 0)
+
+
+async def _keys(plane: ControlPlane, principal: Principal, number: int | None) -> frozenset[str]:
     """What the runner is to be called by: its own key, which a release and the end of its measurement call,
     and the classes of which it may have runs now. A call for others would be lost on it."""
     runner_id = _runner(principal)
-    rows = await plane.database.pool.fetch(_CLASSES, runner_id, principal.public_key)
+    rows = await plane.database.pool.fetch(_CLASSES, runner_id, principal.public_key, number)
     return frozenset({turn_key(0, runner_id), *(turn_key(row["class_id"], None) for row in rows)})
 
 
 async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Row:
     told = request.capabilities
-    arguments = (_runner(principal), told is not None, list(request.holding or ()))
+    runner_id, number = _runner(principal), request.number
+    arguments = (runner_id, told is not None, list(request.holding or ()), number)
     me = await plane.database.pool.fetchrow(_ARRIVE, *arguments)
     if me is None:
         raise Refused("unauthenticated", "this runner is not registered")
+    if me["late"]:
+        return me
     changed = False
     if told is not None and msgspec.convert(me["capabilities"], Capabilities) != told:
         changed = True
         async with plane.database.transaction() as connection:
-            await connection.execute(_SET_CAPABILITIES, principal.runner_id, told)
-            await match_runner_classes(connection, _runner(principal), told)
+            await connection.execute(_SET_CAPABILITIES, runner_id, told)
+            await match_runner_classes(connection, runner_id, told)
     if request.unfit is not None:
         changed = True
-        await quarantine_unfit(plane, _runner(principal), request.unfit)
+        await quarantine_unfit(plane, runner_id, request.unfit)
     if request.holding is not None and me["abandoned"]:
         changed = True
-        await _end_abandoned(plane, _runner(principal), request.holding)
+        await _end_abandoned(plane, runner_id, request.holding, number)
     if changed:
         (me,) = await plane.database.pool.fetch(_ARRIVE, *arguments)
     return me
 
 
-async def _end_abandoned(plane: ControlPlane, runner_id: str, holding: Sequence[str]) -> None:
+async def _end_abandoned(
+    plane: ControlPlane, runner_id: str, holding: Sequence[str], number: int | None
+) -> None:
     """The leases of this runner that it no longer works under: all lost at once, by one answer or one
     process, so one strike."""
-    abandoned = await plane.database.pool.fetch(queue_sql.ABANDONED, runner_id, list(holding))
+    abandoned = await plane.database.pool.fetch(queue_sql.ABANDONED, runner_id, list(holding), number)
     attempts = {row["run_id"]: row["attempt"] for row in abandoned}
     await end_each(attempts, partial(_end_one_abandoned, plane, runner_id, attempts, set()))
 
@@ -179,7 +214,7 @@ class _MeasuresAlready(Exception):
 
 
 async def _claim_now(
-    plane: ControlPlane, principal: Principal, count: int
+    plane: ControlPlane, principal: Principal, count: int, number: int | None
 ) -> tuple[tuple[ClaimedRun, ...], frozenset[str]]:
     """Up to ``count`` runs, class by class, and the turn keys of what was taken; none: nothing that this
     runner may have waits."""
@@ -199,6 +234,7 @@ async def _claim_now(
                     [lease.digest for lease in leases],
                     passed_over,
                     principal.public_key,
+                    number,
                 )
                 if not rows:
                     break

@@ -43,6 +43,8 @@ WITH best AS MATERIALIZED (
       AND NOT (c.stage = 'runtime' AND (SELECT EXISTS (
           SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
           WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
+      AND NOT EXISTS (SELECT FROM run_queue
+          WHERE state = 'CLAIMED' AND runner_id = $1 AND claim_number > $7::bigint)
     ORDER BY head.priority, head.queued_at, head.run_id LIMIT 1
 ), anybodys AS MATERIALIZED (
     SELECT run_id, priority, queued_at FROM run_queue
@@ -67,7 +69,8 @@ WITH best AS MATERIALIZED (
         state = 'CLAIMED', attempt = q.attempt + 1, runner_id = $1, lease_digest = ($4::text[])[p.place],
         claimed_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + make_interval(secs => {lease}),
-        runner_key = $6, started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
+        runner_key = $6, claim_number = $7, started_at = NULL, progress = NULL, status_text = NULL,
+        job_spec_digest = NULL
     FROM placed p JOIN runs r USING (run_id) JOIN wanting j USING (job_id), best
     WHERE q.run_id = p.run_id AND NOT (best.measures AND p.place > 1)
     RETURNING q.run_id, q.attempt, q.claimed_at, q.lease_expires_at, p.place, best.class_id AS its_class
@@ -93,7 +96,8 @@ def claim_statement(count: int) -> str:
 
     Parameters: runner, a lease's seconds, the seconds by stage, digests of fresh lease tokens, classes to
     pass over (negative: their runs that name this runner), the runner's key, without which, should it be
-    good no more, nothing waits. One row for each lease; one row without a
+    good no more, nothing waits, and the claim's number: nothing waits for one that is older than a lease
+    which the runner has. One row for each lease; one row without a
     ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on runs of
     jobs that are ``unwanted`` are to be ended by the caller.
 
@@ -194,6 +198,7 @@ FOR UPDATE OF q SKIP LOCKED
 
 ABANDONED: Final = """
 SELECT run_id, attempt FROM run_queue WHERE state = 'CLAIMED' AND runner_id = $1 AND run_id <> ALL($2::text[])
+    AND (claim_number < $3::bigint) IS NOT FALSE
 """
 LOCK_ABANDONED: Final = """
 SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
@@ -230,8 +235,8 @@ FOR UPDATE OF q SKIP LOCKED
 
 REQUEUE: Final = """
 UPDATE run_queue SET state = 'PENDING', runner_id = NULL, lease_digest = NULL, lease_expires_at = NULL,
-    runner_key = NULL, claimed_at = NULL, started_at = NULL, progress = NULL, status_text = NULL,
-    job_spec_digest = NULL
+    runner_key = NULL, claim_number = NULL, claimed_at = NULL, started_at = NULL, progress = NULL,
+    status_text = NULL, job_spec_digest = NULL
 WHERE run_id = $1
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -77,6 +78,7 @@ run_queue = Table(
     Column("status_text", Text),
     Column("job_spec_digest", Text),
     Column("runner_key", Text),
+    Column("claim_number", BigInteger),
     ForeignKeyConstraint(["run_id"], ["runs.run_id"]),
     one_of("state", "PENDING", "CLAIMED"),
     CheckConstraint(

@@ -66,9 +66,12 @@ class Worker:
     key: SigningKey
 
     async def claim(
-        self, wait_seconds: float = 0.0, holding: tuple[str, ...] | None = None
+        self,
+        wait_seconds: float = 0.0,
+        holding: tuple[str, ...] | None = None,
+        number: int | None = None,
     ) -> ClaimedRun | None:
-        request = ClaimRequest(wait_seconds=wait_seconds, holding=holding)
+        request = ClaimRequest(wait_seconds=wait_seconds, holding=holding, number=number)
         return await claim(self.plane, self.principal, request)
 
     async def take(self) -> ClaimedRun:

@@ -12,14 +12,17 @@ import pytest
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import Progress
-from edgeproof.contract.runners import FailRequest, HeartbeatRequest
+from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.server.artifacts.artifacts import open_artifact, put_artifact
+from edgeproof.server.queue.claim import claim_runs
 from edgeproof.server.queue.fail import fail
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.reap import Patience, reap
 from edgeproof.server.runs import queue_sql
 from edgeproof.testing.answers import answer
+
+from .conftest import waiting
 
 
 async def code(awaitable: Any) -> str:
@@ -209,6 +212,49 @@ async def test_a_claim_keeps_the_leases_that_its_runner_names_or_says_nothing_of
     assert await yard.one.claim() is None
     for claimed in (held, named):
         await beat(yard, yard.one, claimed)
+
+
+@pytest.mark.parametrize("late", [6, 7])
+async def test_a_claim_that_comes_late_or_twice_ends_nothing_and_gets_nothing(yard: Any, late: int) -> None:
+    """Its sender has given up on it, and holds a lease by a claim of its number or a later one."""
+    await yard.analyze()
+    held = await yard.one.claim(holding=(), number=7)
+    assert await yard.one.claim(holding=(), number=late, wait_seconds=0.01) is None
+    await beat(yard, yard.one, held)
+    after = await yard.one.claim(holding=(held.run_id,), number=8)
+    assert after.run_id != held.run_id
+
+
+async def test_a_later_claim_ends_what_an_earlier_was_given_unheard(yard: Any) -> None:
+    await yard.analyze()
+    lost = await yard.one.claim(holding=(), number=7)
+    again = await yard.one.claim(holding=(), number=8)
+    assert (again.run_id, again.attempt) == (lost.run_id, lost.attempt + 1)
+
+
+async def test_a_batch_is_one_claim_whatever_classes_it_is_of(yard: Any) -> None:
+    await yard.analyze()
+    await yard.analyze(threads=2)
+    await yard.analyze(runner=yard.one.principal.runner_id)
+    got = await claim_runs(yard.plane, yard.one.principal, ClaimRequest(holding=(), number=1, max_runs=6))
+    assert len({run.run_id for run in got.runs}) == 6
+
+
+async def test_of_two_claims_that_wait_the_later_is_given_the_run(yard: Any) -> None:
+    """The first is longer here, but nobody hears its answer any more."""
+    first = asyncio.create_task(yard.one.claim(wait_seconds=30, holding=(), number=7))
+    await waiting(yard, 1)
+    second = asyncio.create_task(yard.one.claim(wait_seconds=30, holding=(), number=8))
+    await waiting(yard, 2)
+    await yard.analyze()
+    claimed = await asyncio.wait_for(second, 20)
+    assert claimed is not None
+    assert not first.done()
+    await beat(yard, yard.one, claimed)
+    # And the run that is left is for another runner, at once.
+    assert (await asyncio.wait_for(yard.two.claim(wait_seconds=30), 20)) is not None
+    assert not first.done()
+    first.cancel()
 
 
 async def test_heartbeats_touch_no_index(yard: Any) -> None:
