@@ -20,7 +20,7 @@ from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, RawQuality
 from edgeproof.contract.statements import EnvironmentSnapshot, NoiseFloor
 from edgeproof.lab.circumstances import changed_conditions, measured_under
-from edgeproof.lab.gates import SHOWN, compare_latency, estimate_latency, pair_values, split_confidence
+from edgeproof.lab.gates import SHOWN, compare_latency, estimate_whole, pair_values, split_confidence
 from edgeproof.lab.noise import floors_under, too_tight, widened_words, without_floor
 from edgeproof.lab.percentiles import certify
 from edgeproof.lab.quality import compare_accuracy, compare_agreement
@@ -77,7 +77,7 @@ def compare(
         overall=overall(mode, shape_match, latency_fact(latency), accuracy_fact(accuracy)),
         latency=latency,
         shown=tuple(
-            estimate_latency(pairs, metric, confidence)
+            estimate_whole(pairs, metric, confidence)
             for metric in SHOWN
             if metric not in {gate.metric for gate in gates}
         ),

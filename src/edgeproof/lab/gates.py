@@ -1,7 +1,14 @@
 """The latency gates: what one process pair is worth, and a metric's verdict over all pairs.
 
-The unit of inference is the process pair (DESIGN decision 15). Its ratio is the median over its rounds of
-the ratio of both blocks' statistics: what slows the device for longer than a round slows both blocks of it.
+The unit of inference is the process pair (DESIGN decision 15), and it can be read in two ways. *Round by
+round* its ratio is the median over its rounds of the ratio of both blocks' statistics: what slows the device
+for longer than a round slows both blocks of it. But whatever befalls fewer than half of a side's blocks is
+not seen so. *Over all calls* it is the ratio of the statistic of each process's calls together: that sees
+it, and the device's own unrest with it.
+
+The median is read round by round. Mean and percentiles are gated by both: round by round, and as a
+regression if they are surely one over all calls. Shown without a gate they are those of all calls.
+
 A pair without a round of unflagged blocks has no value and is left out of the estimate, never out of the
 evidence.
 """
@@ -10,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from statistics import fmean, median
 from typing import Final, NamedTuple
 
@@ -34,6 +42,9 @@ SHOWN: Final[tuple[LatencyMetric, ...]] = ("mean", "p95", "p99")
 _FRACTIONS: Final[dict[LatencyMetric, float]] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
+Blocks = list[tuple[int, ...]]
+
+
 def split_confidence(confidence: float, looks: int, gates: int) -> float:
     """The confidence of one interval, so that all gates at all looks hold together (Bonferroni)."""
     return 1 - (1 - confidence) / (looks * gates)
@@ -48,18 +59,42 @@ class PairValue(NamedTuple):
 
 
 def pair_values(pairs: Sequence[PairSamples], metric: LatencyMetric) -> list[PairValue]:
-    """Of each usable pair. Raises ``Refused`` (``result_invalid``) if a time is not positive."""
-    return [_pair_value(rounds) for pair in pairs if (rounds := _rounds(pair, metric))]
+    """Of each usable pair, round by round. Raises ``Refused`` (``result_invalid``) if a time is not
+    positive."""
+    rounds = (
+        list(zip(*(_block_values(side, metric) for side in _clean(pair)), strict=True)) for pair in pairs
+    )
+    return [_pair_value(one) for one in rounds if one]
+
+
+def whole_values(pairs: Sequence[PairSamples], metric: LatencyMetric) -> list[PairValue]:
+    """Of each usable pair, over all calls. Raises as ``pair_values``."""
+    sides = (_clean(pair) for pair in pairs)
+    values = (
+        [_positive(_value([*chain.from_iterable(side)], metric), metric) for side in both]
+        for both in sides
+        if both[0]
+    )
+    return [PairValue(one, other, math.log(other / one)) for one, other in values]
 
 
 def estimate_latency(
     pairs: Sequence[PairSamples], metric: LatencyMetric, confidence: float
 ) -> LatencyEstimate:
-    """The paired ratio candidate / baseline of ``metric`` with its interval at ``confidence``.
+    """The paired ratio candidate / baseline of ``metric``, round by round, with its interval at
+    ``confidence``.
 
     Raises ``Refused`` (``result_invalid``) if no pair is usable or a time is not positive.
     """
-    values = pair_values(pairs, metric)
+    return _estimate(pair_values(pairs, metric), metric, confidence)
+
+
+def estimate_whole(pairs: Sequence[PairSamples], metric: LatencyMetric, confidence: float) -> LatencyEstimate:
+    """As ``estimate_latency``, over all calls."""
+    return _estimate(whole_values(pairs, metric), metric, confidence)
+
+
+def _estimate(values: Sequence[PairValue], metric: LatencyMetric, confidence: float) -> LatencyEstimate:
     if not values:
         raise Refused("result_invalid", "no process pair has an unflagged block on both sides")
     estimate = signed_rank_interval([one.log_ratio for one in values], confidence)
@@ -77,8 +112,13 @@ def estimate_latency(
 def compare_latency(
     pairs: Sequence[PairSamples], metric: LatencyMetric, margin_pct: float, confidence: float
 ) -> LatencyComparison:
-    """``estimate_latency`` against a non-inferiority margin. Raises as that does."""
+    """Against a non-inferiority margin: the reading of the metric that says the worse. Raises as
+    ``estimate_latency``."""
     told = estimate_latency(pairs, metric, confidence)
+    if metric != "p50":
+        whole = estimate_whole(pairs, metric, confidence)
+        if latency_verdict(whole.ratio_low, whole.ratio_high, margin_pct) == "regression":
+            told = whole
     verdict = latency_verdict(told.ratio_low, told.ratio_high, margin_pct)
     sure = certified(certify(pairs), metric)
     if metric not in ALWAYS_DECIDABLE and not (sure and narrow(told.ratio_low, told.ratio_high, margin_pct)):
@@ -127,18 +167,27 @@ def _pair_value(rounds: Sequence[tuple[float, float]]) -> PairValue:
     )
 
 
-def _rounds(pair: PairSamples, metric: LatencyMetric) -> list[tuple[float, float]]:
-    """What both blocks of each round are worth. A round ends with both of them unflagged or with neither
-    (``runtime.rounds``), so the unflagged ones of both sides belong together in their order."""
-    values = [
-        [_block_value(one.samples_ns, metric) for one in side.blocks if one.samples_ns and not one.flags]
+def _clean(pair: PairSamples) -> tuple[Blocks, Blocks]:
+    """The calls (ns) of both sides' blocks that count, round by round. A round ends with both blocks
+    unflagged or with neither (``runtime.rounds``), so the unflagged ones of both sides belong together in
+    their order."""
+    baseline, candidate = (
+        [one.samples_ns for one in side.blocks if one.samples_ns and not one.flags]
         for side in (pair.baseline, pair.candidate)
-    ]
-    rounds = list(zip(*values, strict=False))
-    if rounds and min(map(min, rounds)) <= 0:
+    )
+    rounds = min(len(baseline), len(candidate))
+    return baseline[:rounds], candidate[:rounds]
+
+
+def _block_values(blocks: Blocks, metric: LatencyMetric) -> list[float]:
+    return [_positive(_value(calls, metric), metric) for calls in blocks]
+
+
+def _value(calls: Sequence[int], metric: LatencyMetric) -> float:
+    return fmean(calls) if metric == "mean" else percentile(sorted(calls), _FRACTIONS[metric])
+
+
+def _positive(value: float, metric: LatencyMetric) -> float:
+    if value <= 0:
         raise Refused("result_invalid", f"the {metric} of a process is not a positive time")
-    return rounds
-
-
-def _block_value(samples: Sequence[int], metric: LatencyMetric) -> float:
-    return fmean(samples) if metric == "mean" else percentile(sorted(samples), _FRACTIONS[metric])
+    return value

@@ -6,9 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import DuetPlan
-from edgeproof.lab.gates import compare_latency, latency_verdict, pair_values, split_confidence
+from edgeproof.lab.gates import (
+    compare_latency,
+    estimate_latency,
+    latency_verdict,
+    pair_values,
+    split_confidence,
+)
 from edgeproof.lab.looks import decided
 
 from .hand_made import pair, pairs, side
@@ -51,6 +58,51 @@ def test_what_slows_the_device_for_some_rounds_is_in_no_ratio() -> None:
     (value,) = pair_values([one], "p50")
     assert math.exp(value.log_ratio) == pytest.approx(1.1)
     assert value.candidate / value.baseline == pytest.approx(0.55)
+
+
+def with_bursts(slow: float, share: int, of: int) -> list[PairSamples]:
+    """The candidate takes ``slow`` times as long in ``share`` of every ``of`` blocks."""
+    usual, burst = (1000,) * 5, (int(1000 * slow),) * 5
+    blocks = [burst if at % of < share else usual for at in range(10)]
+    return [
+        PairSamples(
+            index=index,
+            first="baseline",
+            baseline=side(*[usual] * 10),
+            candidate=side(*blocks),
+            processors=(),
+        )
+        for index in range(8)
+    ]
+
+
+@pytest.mark.parametrize(("metric", "ratio"), [("p90", 2.0), ("mean", 1.4)])
+def test_what_befalls_some_blocks_of_a_side_is_seen_over_all_calls(
+    metric: LatencyMetric, ratio: float
+) -> None:
+    slow = with_bursts(2.0, 4, 10)
+    assert compare_latency(slow, "p50", 3.0, EACH).verdict == "no_regression"
+    told = compare_latency(slow, metric, 5.0, EACH)
+    assert (told.verdict, told.ratio, told.candidate_ms) == ("regression", ratio, ratio / 1000)
+    assert estimate_latency(slow, metric, EACH).ratio == 1.0
+
+
+def test_over_all_calls_nothing_is_passed_that_is_not_round_by_round() -> None:
+    """What both sides' blocks bear by turns is unrest of the device: it makes no regression and no doubt."""
+    device = [2000, 1000] * 5
+    unrest = [
+        PairSamples(
+            index=index,
+            first="baseline",
+            baseline=side(*[(call,) * 5 for call in device]),
+            candidate=side(*[(call + index,) * 5 for call in device]),
+            processors=(),
+        )
+        for index in range(8)
+    ]
+    assert compare_latency(unrest, "p90", 5.0, EACH).verdict == "no_regression"
+    better = with_bursts(0.5, 4, 10)
+    assert compare_latency(better, "mean", 5.0, EACH).ratio == 1.0
 
 
 def test_a_pair_without_a_usable_block_is_left_out() -> None:
