@@ -51,7 +51,8 @@ async def _measure(options: NoiseOptions) -> NoiseFloor:
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
     assert isinstance(outcome, RuntimeDone)
-    RememberedNoise(home).remember(outcome.noise)
+    if outcome.drawn is not None:
+        RememberedNoise(home).remember(outcome.drawn)
     return outcome.noise
 
 

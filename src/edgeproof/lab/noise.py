@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median_high
 from typing import Final, NamedTuple, get_args
 
 from edgeproof.contract.canonical import round6
@@ -17,6 +19,10 @@ from edgeproof.lab.gates import compare_latency, estimate_latency
 from edgeproof.lab.looks import gates_at
 
 CONFIDENCE: Final = 0.95
+DRAWS: Final = 3
+"""So many draws of a floor are taken together: the latest under like conditions and load."""
+GOOD_FOR: Final = timedelta(days=1)
+"""A floor is drawn again after that, whatever it is."""
 FLOORED: Final[tuple[LatencyMetric, ...]] = get_args(LatencyMetric)
 """The metrics whose floor is measured: all that a policy can gate."""
 
@@ -63,17 +69,60 @@ class TightGate(NamedTuple):
 
 
 def usable_floor(
-    remembered: Sequence[NoiseFloor], conditions: str, pairs: Sequence[PairSamples], plan: DuetPlan
+    remembered: Sequence[NoiseFloor],
+    conditions: str,
+    pairs: Sequence[PairSamples],
+    plan: DuetPlan,
+    *,
+    now: datetime,
 ) -> NoiseFloor | None:
-    """The remembered floor that can vouch for ``pairs``, None if it has to be measured again.
+    """The remembered floor that can vouch for ``pairs``, None if the device has to be asked again.
 
-    Of those found under these conditions and no less load, the one found under the least; only if no verdict
-    rests on a margin below it, for the device may have been busy then. Raises as ``looks.decided``.
+    Of those found under these conditions and no less load, the ones under the least, taken together. Not if
+    they are older than ``GOOD_FOR``, nor if a verdict rests on a margin below it: few pairs tell a floor
+    badly, and another draw is then taken together with these (``together``), in place of none. Raises as
+    ``looks.decided``.
     """
     background = measured_under(pairs).background
     known = [one for one in remembered if one.conditions == conditions and not too_quiet(one, background)]
     nearest = min(known, key=lambda one: one.background, default=None)
-    return nearest if nearest is not None and supports(nearest.floor_pct, pairs, plan) else None
+    if nearest is None:
+        return None
+    drawn = [one for one in known if is_like(one, nearest)]
+    if now - max(map(_time_of, drawn)) > GOOD_FOR:
+        return None
+    told = together(drawn)
+    return told if supports(told.floor_pct, pairs, plan) else None
+
+
+def together(draws: Sequence[NoiseFloor]) -> NoiseFloor:
+    """One floor of several draws under like conditions and load: of each metric the median, of two the wider.
+
+    So none is chosen for being narrow, and no single draw for being lucky.
+    """
+    metrics = set.intersection(*(set(one.floor_pct) for one in draws))
+    return NoiseFloor(
+        conditions=draws[0].conditions,
+        background=min(one.background for one in draws),
+        pairs=sum(one.pairs for one in draws),
+        floor_pct={name: median_high([one.floor_pct[name] for one in draws]) for name in sorted(metrics)},
+        measured_at=max(one.measured_at for one in draws),
+    )
+
+
+def with_draw(remembered: Sequence[NoiseFloor], fresh: NoiseFloor) -> NoiseFloor:
+    """``fresh`` taken together with the latest draws that are like it; by itself if it has no figures."""
+    like = [one for one in remembered if is_like(one, fresh)][1 - DRAWS :]
+    return together([*like, fresh]) if fresh.floor_pct else fresh
+
+
+def is_like(one: NoiseFloor, other: NoiseFloor) -> bool:
+    """Whether both were found under the same conditions and about the same load."""
+    return one.conditions == other.conditions and alike(one.background, other.background, SAME_LOAD)
+
+
+def _time_of(floor: NoiseFloor) -> datetime:
+    return datetime.fromisoformat(floor.measured_at)
 
 
 def supports(floors: Mapping[str, float], pairs: Sequence[PairSamples], plan: DuetPlan) -> bool:

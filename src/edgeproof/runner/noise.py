@@ -12,14 +12,14 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.statements import NoiseFloor
-from edgeproof.domain.contamination import SAME_LOAD, alike
+from edgeproof.lab.noise import DRAWS, is_like
 from edgeproof.runner.home import RunnerHome, write_private
 
-_MOST: Final = 32
+_MOST: Final = 96
 
 
 class RememberedNoise:
-    """The latest floors of one runner's home, at most 32, newest last."""
+    """The latest draws of floors in one runner's home, at most 96, newest last."""
 
     def __init__(self, home: RunnerHome) -> None:
         self._path: Path = home.root / "noise.json"
@@ -32,13 +32,11 @@ class RememberedNoise:
             return ()
 
     def remember(self, floor: NoiseFloor) -> None:
-        """Replaces what was known under the same conditions and load; a floor without figures is not kept."""
+        """Beside the latest others under like conditions and load; a floor without figures is not kept."""
         known = self.read()
         if floor in known or not floor.floor_pct:
             return
-        others = [
-            one
-            for one in known
-            if one.conditions != floor.conditions or not alike(one.background, floor.background, SAME_LOAD)
-        ]
-        write_private(self._path, msgspec.json.encode((*others, floor)[-_MOST:]))
+        like = [one for one in known if is_like(one, floor)]
+        gone = like[: max(0, len(like) + 1 - DRAWS)]
+        kept = [one for one in known if one not in gone]
+        write_private(self._path, msgspec.json.encode((*kept, floor)[-_MOST:]))

@@ -71,6 +71,7 @@ class RuntimeDone(Wire, frozen=True, kw_only=True, tag="runtime"):
     baseline: RuntimeResult
     candidate: RuntimeResult
     noise: NoiseFloor
+    drawn: NoiseFloor | None = None
     environment_before: EnvironmentSnapshot
     environment_after: EnvironmentSnapshot
 
@@ -149,14 +150,14 @@ async def _measure(
 ) -> Outcome:
     from edgeproof.lab.circumstances import measured_under
     from edgeproof.lab.looks import decided
-    from edgeproof.lab.noise import noise_floor, usable_floor
+    from edgeproof.lab.noise import noise_floor, usable_floor, with_draw
     from edgeproof.runtime.duet import RuntimeInputs, measure
 
     used: NoiseFloor | None = None
 
     def noise_known(conditions: str, pairs: Sequence[PairSamples]) -> bool:
         nonlocal used
-        used = usable_floor(remembered, conditions, pairs, config.plan)
+        used = usable_floor(remembered, conditions, pairs, config.plan, now=datetime.now(UTC))
         return used is not None
 
     done = await measure(
@@ -169,19 +170,23 @@ async def _measure(
         noise_known=noise_known,
         on_progress=report,
     )
-    noise = used or NoiseFloor(
-        conditions=done.conditions,
-        background=measured_under(done.twins).background,
-        pairs=len(done.twins),
-        floor_pct=noise_floor(done.twins),
-        measured_at=done.environment_after.at,
-    )
+    drawn = None
+    if used is None:
+        drawn = NoiseFloor(
+            conditions=done.conditions,
+            background=measured_under(done.twins).background,
+            pairs=len(done.twins),
+            floor_pct=noise_floor(done.twins),
+            measured_at=done.environment_after.at,
+        )
+        used = with_draw(remembered, drawn)
     Path(SAMPLES_FILE).write_bytes(canonical(done.samples))
     Path(QUALITY_FILE).write_bytes(canonical(done.quality))
     return RuntimeDone(
         baseline=done.baseline,
         candidate=done.candidate,
-        noise=noise,
+        noise=used,
+        drawn=drawn,
         environment_before=done.environment_before,
         environment_after=done.environment_after,
     )

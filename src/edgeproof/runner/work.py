@@ -78,7 +78,8 @@ async def do_work(
         return await asyncio.to_thread(_built, attestor, config, outcome, workspace, builds)
     if isinstance(config, RuntimeConfig) and isinstance(outcome, RuntimeDone):
         product = await asyncio.to_thread(_measured, attestor, config, outcome, workspace)
-        noise.remember(outcome.noise)
+        if outcome.drawn is not None:
+            noise.remember(outcome.drawn)
         return product
     raise StageFailed("result_invalid", "the stage answered for another stage", fault="backend")
 

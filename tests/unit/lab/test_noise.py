@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
@@ -14,11 +16,14 @@ from edgeproof.lab.noise import (
     too_tight,
     usable_floor,
     widened_words,
+    with_draw,
     without_floor,
 )
 from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
 from edgeproof.testing.evidence import Scene, make_evidence
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def floor_of(scene: Scene) -> dict[str, float]:
@@ -104,19 +109,48 @@ def floor_under(background: float, percent: float = 1.0, name: str = "here") -> 
 def test_a_floor_vouches_for_no_busier_device_than_its_own() -> None:
     plan = duet_plan(default_policy(), AnalyzeOptions())
     quiet, busy = floor_under(0.0), floor_under(0.3, 2.0)
-    assert usable_floor([quiet, busy], "here", loaded(0.05), plan) == quiet
-    assert usable_floor([quiet], "here", loaded(0.06), plan) is None
-    assert usable_floor([quiet, busy], "here", loaded(0.3), plan) == busy
-    assert usable_floor([quiet, busy], "here", loaded(0.6), plan) == busy  # a factor of 2 is the same load
-    assert usable_floor([quiet, busy], "here", loaded(0.61), plan) is None
-    assert usable_floor([busy], "here", loaded(0.0), plan) == busy  # wider than it need be
-    assert usable_floor([quiet, busy], "elsewhere", loaded(0.0), plan) is None
+    assert usable_floor([quiet, busy], "here", loaded(0.05), plan, now=NOW) == quiet
+    assert usable_floor([quiet], "here", loaded(0.06), plan, now=NOW) is None
+    assert usable_floor([quiet, busy], "here", loaded(0.3), plan, now=NOW) == busy
+    assert (
+        usable_floor([quiet, busy], "here", loaded(0.6), plan, now=NOW) == busy
+    )  # a factor of 2 is the same load
+    assert usable_floor([quiet, busy], "here", loaded(0.61), plan, now=NOW) is None
+    assert usable_floor([busy], "here", loaded(0.0), plan, now=NOW) == busy  # wider than it need be
+    assert usable_floor([quiet, busy], "elsewhere", loaded(0.0), plan, now=NOW) is None
 
 
 def test_no_floor_is_picked_because_it_is_narrow() -> None:
     """The nearest in load counts; if it does not do, the floor is measured again."""
     plan = duet_plan(default_policy(), AnalyzeOptions())
-    assert usable_floor([floor_under(0.0, 4.0), floor_under(0.3, 1.0)], "here", loaded(0.0), plan) is None
+    assert (
+        usable_floor([floor_under(0.0, 4.0), floor_under(0.3, 1.0)], "here", loaded(0.0), plan, now=NOW)
+        is None
+    )
+
+
+def test_draws_are_taken_together_and_none_is_picked() -> None:
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    narrow, wide, middle = floor_under(0.0, 0.5), floor_under(0.0, 4.0), floor_under(0.01, 1.0)
+    assert usable_floor([narrow], "here", loaded(0.0), plan, now=NOW) == narrow
+    # Of two the wider: that the device is asked again does not rid it of what it showed before.
+    assert usable_floor([narrow, wide], "here", loaded(0.0), plan, now=NOW) is None
+    assert with_draw([wide], narrow).floor_pct["p50"] == 4.0
+    told = with_draw([wide, narrow], middle)
+    assert (told.floor_pct["p50"], told.background, told.pairs) == (1.0, 0.0, 24)
+    # The oldest no longer counts, nor what was found elsewhere or under another load.
+    assert with_draw([wide, narrow, narrow], middle).floor_pct["p50"] == 0.5
+    assert with_draw([floor_under(0.5, 9.0)], narrow) == narrow
+    without = msgspec.structs.replace(narrow, floor_pct={})
+    assert with_draw([wide], without) == without
+
+
+def test_a_floor_is_drawn_again_after_a_day_whatever_it_is() -> None:
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    known = [floor_under(0.0, 0.5)]
+    assert usable_floor(known, "here", loaded(0.0), plan, now=NOW + timedelta(days=1)) == known[0]
+    later = NOW + timedelta(days=1, seconds=1)
+    assert usable_floor(known, "here", loaded(0.0), plan, now=later) is None
 
 
 def test_a_floor_of_a_quieter_device_is_widened_by_the_spread_of_the_pairs() -> None:

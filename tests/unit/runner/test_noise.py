@@ -21,16 +21,21 @@ def floor(name: str, pct: float = 1.0, background: float = 0.0) -> NoiseFloor:
 def test_floors_are_remembered_by_their_conditions(tmp_path: Path) -> None:
     noise = RememberedNoise(RunnerHome(tmp_path))
     assert noise.read() == ()
-    for one in (floor("a"), floor("b"), floor("a", 2.0)):
+    draws = (floor("a"), floor("b"), floor("a", 2.0), floor("a", 3.0))
+    for one in draws:
         noise.remember(one)
-    assert RememberedNoise(RunnerHome(tmp_path)).read() == (floor("b"), floor("a", 2.0))
+    assert RememberedNoise(RunnerHome(tmp_path)).read() == draws
+    noise.remember(floor("a", 0.5))
+    assert noise.read() == (*draws[1:], floor("a", 0.5))
 
 
 def test_a_busy_device_has_a_floor_of_its_own(tmp_path: Path) -> None:
     noise = RememberedNoise(RunnerHome(tmp_path))
-    for one in (floor("a"), floor("a", 3.0, 0.3), floor("a", 1.5, 0.02), floor("a", 4.0, 0.5)):
+    quiet = tuple(floor("a", 1.0 + at, 0.02) for at in range(3))
+    busy = tuple(floor("a", 3.0 + at, 0.3) for at in range(3))
+    for one in (*quiet, *busy, floor("a", 9.0, 0.02)):
         noise.remember(one)
-    assert noise.read() == (floor("a", 1.5, 0.02), floor("a", 4.0, 0.5))
+    assert noise.read() == (*quiet[1:], *busy, floor("a", 9.0, 0.02))
 
 
 def test_a_floor_of_an_earlier_form_is_measured_anew(tmp_path: Path) -> None:
@@ -56,6 +61,6 @@ def test_a_broken_file_is_no_memory(tmp_path: Path) -> None:
 
 def test_the_newest_are_kept(tmp_path: Path) -> None:
     noise = RememberedNoise(RunnerHome(tmp_path))
-    for number in range(40):
+    for number in range(104):
         noise.remember(floor(str(number)))
-    assert noise.read() == tuple(floor(str(number)) for number in range(8, 40))
+    assert noise.read() == tuple(floor(str(number)) for number in range(8, 104))
