@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from edgeproof.contract.canonical import round6, sha256_hex
 from edgeproof.contract.results import (
@@ -14,6 +15,7 @@ from edgeproof.contract.results import (
 )
 from edgeproof.contract.samples import Block, PairSamples, RawQuality, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import DuetPlan, MeasuredArtifact, NoiseFloor, RuntimeConfig
+from edgeproof.domain.input_shapes import image_axes
 from edgeproof.domain.measurement import (
     accuracy_metrics,
     backend_key,
@@ -42,15 +44,16 @@ def invented_samples(scene: Scene, plan: DuetPlan) -> RawSamples:
     draw = random.Random(scene.seed)
     window = window_calls(plan.warmup_calls)
     warm = (1_200_000,) * (2 * window)
+    turn_ns = round((count + 2 * plan.settle_calls) * 2_000_000 * max(1.0, scene.ratio))
     restless = tuple((1 << 30) >> index for index in range(plan.warmup_windows) for _ in range(window))
 
-    def side(scale: float) -> SideSamples:
+    def side(scale: float, turns: Sequence[int]) -> SideSamples:
         process = scale * (1 + draw.gauss(0, scene.jitter))
 
-        def block(at: int) -> Block:
+        def block(turn: int) -> Block:
             calls = tuple(int(1_000_000 * process * (1 + draw.gauss(0, 0.01))) for _ in range(count))
             return Block(
-                at_ns=at,
+                at_ns=turn * turn_ns,
                 settle_ns=(1_100_000,) * plan.settle_calls,
                 samples_ns=calls,
                 load=0.0,
@@ -63,23 +66,28 @@ def invented_samples(scene: Scene, plan: DuetPlan) -> RawSamples:
             first_ns=3_000_000,
             warmup_ns=warm if scene.settled else restless,
             settled=scene.settled,
-            blocks=tuple(block(index * 10_000_000) for index in range(plan.blocks)),
+            blocks=tuple(block(turn) for turn in turns),
             peak_rss_bytes=80 << 20,
+        )
+
+    def pair(index: int) -> PairSamples:
+        # A B B A: of every four turns the first side has the first and the last.
+        begun = 2 * plan.blocks * index
+        first = [begun + 2 * at + at % 2 for at in range(plan.blocks)]
+        second = [begun + 2 * at + 1 - at % 2 for at in range(plan.blocks)]
+        of_baseline, of_candidate = (second, first) if index % 2 else (first, second)
+        return PairSamples(
+            index=index,
+            first="candidate" if index % 2 else "baseline",
+            baseline=side(1.0, of_baseline),
+            candidate=side(scene.ratio, of_candidate),
+            processors=(),
         )
 
     return RawSamples(
         schema_version="edgeproof-samples-v1",
         unit="ns",
-        pairs=tuple(
-            PairSamples(
-                index=index,
-                first="candidate" if index % 2 else "baseline",
-                baseline=side(1.0),
-                candidate=side(scene.ratio),
-                processors=(),
-            )
-            for index in range(scene.pairs)
-        ),
+        pairs=tuple(pair(index) for index in range(scene.pairs)),
     )
 
 
@@ -120,6 +128,8 @@ def invented_result(
     accuracy = (
         AccuracyResult(task="classification", metrics=metrics, samples=quality.samples) if metrics else None
     )
+    shapes = config.input_shapes or _image(config)
+    batch, height, width = image_axes(shapes)
     return RuntimeResult(
         schema_version="edgeproof-runtime-result-v1",
         runtime_role="runtime-result",
@@ -127,22 +137,20 @@ def invented_result(
         backend=config.backend,
         target=config.target,
         precision=side.precision,
-        batch=config.batch,
-        height=config.height,
-        width=config.width,
-        input_shapes=config.input_shapes or SHAPES,
+        batch=batch,
+        height=height,
+        width=width,
+        input_shapes=shapes,
         mean_ms=latency.mean,
         p50_ms=latency.p50,
         p95_ms=latency.p95,
         p99_ms=latency.p99,
         latency_ms=latency,
-        fps_value=fps(latency.mean, config.batch),
+        fps_value=fps(latency.mean, batch),
         timestamp=NOW,
         success=True,
         status="success",
-        compare_key=compare_key(
-            side.model_name, config.batch, config.height, config.width, side.precision, config.threads or 1
-        ),
+        compare_key=compare_key(side.model_name, batch, height, width, side.precision, config.threads or 1),
         backend_key=backend_key(config.backend, config.target),
         runtime_artifact_path="model.onnx",
         artifact_size_bytes=1000,
@@ -174,3 +182,9 @@ def invented_result(
             measurement=scene.numbers,
         ),
     )
+
+
+def _image(config: RuntimeConfig) -> dict[str, tuple[int, ...]]:
+    """A scene's image, with the lengths that were asked for."""
+    ((name, (batch, channels, height, width)),) = SHAPES.items()
+    return {name: (config.batch or batch, channels, config.height or height, config.width or width)}

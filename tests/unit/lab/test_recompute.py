@@ -7,7 +7,7 @@ import pytest
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import RuntimeResult
-from edgeproof.contract.samples import Block, RawSamples, SideQuality, SideSamples
+from edgeproof.contract.samples import Block, PairSamples, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import Measurement
 from edgeproof.domain.measurement import compare_key
 from edgeproof.lab.dossier import assemble
@@ -99,20 +99,52 @@ def test_the_protocol_was_followed() -> None:
     assert words(samples=replace(SAMPLES, pairs=(shorter, *pairs[1:]))) == "warm-up calls are missing"
 
 
+TURN_NS = 1 << 30
+"""More than any of these blocks takes."""
+
+
 def with_blocks(baseline: tuple[Block, ...], candidate: tuple[Block, ...]) -> RawSamples:
-    pair = SAMPLES.pairs[0]
-    sides = {"baseline": in_time(baseline), "candidate": in_time(candidate)}
-    changed = {name: replace(getattr(pair, name), blocks=blocks) for name, blocks in sides.items()}
-    return replace(SAMPLES, pairs=(replace(pair, **changed), *SAMPLES.pairs[1:]))
+    """These as the blocks of the first pair."""
+    return with_pairs(played(0, baseline, candidate), *SAMPLES.pairs[1:])
 
 
-def in_time(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    """A round ends with its clean block."""
-    at, timed = 0, []
+def with_pairs(*pairs: PairSamples) -> RawSamples:
+    """``pairs`` at times of their own."""
+    return replace(SAMPLES, pairs=tuple(shifted(pair, 64 * TURN_NS * pair.index) for pair in pairs))
+
+
+def shifted(pair: PairSamples, by_ns: int) -> PairSamples:
+    def later(side: SideSamples) -> SideSamples:
+        return replace(side, blocks=tuple(replace(block, at_ns=block.at_ns + by_ns) for block in side.blocks))
+
+    return replace(pair, baseline=later(pair.baseline), candidate=later(pair.candidate))
+
+
+def played(index: int, baseline: tuple[Block, ...], candidate: tuple[Block, ...]) -> PairSamples:
+    """A round of a side ends with its clean block; in each the side plays all its blocks that begins it."""
+    pair, at = SAMPLES.pairs[index], 0
+    timed: dict[str, list[Block]] = {"baseline": [], "candidate": []}
+    rounds = {"baseline": in_rounds(baseline), "candidate": in_rounds(candidate)}
+    order = [pair.first, *(name for name in timed if name != pair.first)]
+    for number in range(max(map(len, rounds.values()))):
+        for name in order if number % 2 == 0 else order[::-1]:
+            for block in rounds[name][number] if number < len(rounds[name]) else ():
+                timed[name].append(replace(block, at_ns=at))
+                at += TURN_NS
+    return replace(
+        pair,
+        baseline=replace(pair.baseline, blocks=tuple(timed["baseline"])),
+        candidate=replace(pair.candidate, blocks=tuple(timed["candidate"])),
+    )
+
+
+def in_rounds(blocks: tuple[Block, ...]) -> list[list[Block]]:
+    rounds: list[list[Block]] = [[]]
     for block in blocks:
-        timed.append(replace(block, at_ns=at))
-        at = at + 1 if block.flags else (at // 1000 + 1) * 1000
-    return tuple(timed)
+        rounds[-1].append(block)
+        if not block.flags:
+            rounds.append([])
+    return rounds
 
 
 BASELINE, CANDIDATE = SAMPLES.pairs[0].baseline.blocks, SAMPLES.pairs[0].candidate.blocks
@@ -151,6 +183,57 @@ def test_blocks_are_compared_with_those_that_they_were_played_with() -> None:
     assert told(CANDIDATE[::-1]) == "blocks are not in the order of time"
     later = tuple(replace(block, at_ns=block.at_ns + 2 * CANDIDATE[1].at_ns) for block in CANDIDATE)
     assert told(later) == "blocks of one round were not played together"
+
+
+def test_the_sides_took_turns_and_one_at_a_time() -> None:
+    pair, *others = SAMPLES.pairs
+    assert words(samples=with_pairs(replace(pair, first="candidate"), *others)) == (
+        "another side began than is said"
+    )
+    first, second = pair.baseline.blocks
+    one, other = pair.candidate.blocks
+    again = {"baseline": (first, replace(second, at_ns=other.at_ns)),
+             "candidate": (one, replace(other, at_ns=second.at_ns))}  # fmt: skip
+    turned = replace(
+        pair,
+        baseline=replace(pair.baseline, blocks=again["baseline"]),
+        candidate=replace(pair.candidate, blocks=again["candidate"]),
+    )
+    assert words(samples=with_pairs(turned, *others)) == "the sides did not take turns as planned"
+    early = replace(pair.candidate, blocks=(replace(one, at_ns=first.at_ns + 1), other))
+    assert words(samples=with_pairs(replace(pair, candidate=early), *others)) == (
+        "blocks of one pair ran at the same time"
+    )
+
+
+def test_one_pair_came_after_the_other_and_each_side_began_one_of_two() -> None:
+    pair, _, third, *others = SAMPLES.pairs
+    copy = replace(pair, index=1)
+    assert words(samples=replace(SAMPLES, pairs=(pair, copy, third, *others))) == (
+        "pairs were not played in order"
+    )
+    assert words(samples=with_pairs(pair, copy, third, *others)) == "one side began both of two pairs"
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ({"batch": 1}, True),
+        ({"batch": 8}, False),
+        ({"input_shapes": {"image": (1, 1, 8, 8)}}, True),
+        ({"input_shapes": {"image": (8, 1, 8, 8)}}, False),
+        ({"input_shapes": {"other": (1, 1, 8, 8)}}, False),
+        ({"input_shapes": {"image": (1, 1, 8, 8)}, "batch": 8}, True),
+        ({"height": 8, "width": 8}, True),
+        ({"height": 16}, False),
+    ],
+)
+def test_what_was_fed_is_what_was_asked_for(asked: dict[str, object], fits: bool) -> None:
+    measured = replace(MEASURED, config=replace(MEASURED.config, **{"input_shapes": {}, **asked}))
+    if fits:
+        check_results(measured, SAMPLES, QUALITY)
+    else:
+        assert words(measured) == "the baseline was fed another shape than asked for"
 
 
 def test_a_pair_is_bound_to_as_many_processors_as_threads() -> None:
@@ -202,14 +285,13 @@ def test_a_side_with_every_block_flagged_has_no_samples() -> None:
     def flagged(block: Block) -> Block:
         return replace(block, flags=("swapped",))
 
-    def all_flagged(side: SideSamples) -> SideSamples:
-        return replace(side, blocks=in_time((*map(flagged, side.blocks), flagged(side.blocks[0]))))
+    def all_flagged(side: SideSamples) -> tuple[Block, ...]:
+        return (*map(flagged, side.blocks), flagged(side.blocks[0]))
 
-    pairs = tuple(
-        replace(pair, baseline=all_flagged(pair.baseline), candidate=all_flagged(pair.candidate))
-        for pair in SAMPLES.pairs
-    )
-    assert words(samples=replace(SAMPLES, pairs=pairs)) == "the baseline has no counted samples"
+    pairs = [
+        played(pair.index, all_flagged(pair.baseline), all_flagged(pair.candidate)) for pair in SAMPLES.pairs
+    ]
+    assert words(samples=with_pairs(*pairs)) == "the baseline has no counted samples"
 
 
 def test_a_floor_was_found_under_a_share_of_a_load() -> None:
