@@ -21,6 +21,7 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.contract.results import ForgeManifest, RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
+from edgeproof.lab.reasons import certificate_words
 from edgeproof.lab.rendered import label, template
 from edgeproof.lab.series import Flips, TimeLine, distributions, flips, time_line
 from edgeproof.lab.withdrawn import words
@@ -102,6 +103,11 @@ class Section:
     evidence: tuple[EvidenceRef, ...]
     decision_digest: str
     request: str
+
+    @property
+    def certificates(self) -> dict[str, str]:
+        """Of each percentile, in words, whether this job's evidence certifies it."""
+        return {told.metric: certificate_words(told) for told in self.comparison.percentiles}
 
 
 @dataclass(frozen=True)

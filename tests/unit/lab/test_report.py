@@ -166,6 +166,23 @@ def test_markdown_tells_the_decision_first() -> None:
     assert any(line.startswith("| p90 |") for line in lines)
 
 
+def test_the_summary_names_the_metric_of_each_candidates_latency() -> None:
+    """A policy may put the p90 first, and two candidates may be judged under two policies."""
+    result = json.loads(json.dumps(GOOD.job.result))
+    result["comparison"]["result"]["latency"].reverse()
+    gate = result["comparison"]["result"]["latency"][0]
+    assert gate["metric"] == "p90"
+    turned = ReportJob("p90 first", view("job_p90", status="completed", result=result, error=None))
+    for jobs in ([GOOD, turned], [turned, GOOD]):
+        page, markdown = render_html(jobs), render_markdown(jobs)
+        summary = Page(page[page.index("<table") : page.index("</table>") + 8]).text
+        rows = "\n".join(line for line in markdown.splitlines()[:8] if line.startswith("|"))
+        for told in (summary, rows):
+            assert sorted(re.findall(r"p\d\d [\d.]+ ms", told)) == ["p50 0.4993 ms", "p90 0.5045 ms"]
+            assert "p90 certified" in told
+        assert "p50" not in markdown.splitlines()[2]
+
+
 def test_an_unbounded_interval_is_told() -> None:
     result = json.loads(json.dumps(GOOD.job.result))
     gate = result["comparison"]["result"]["latency"][0]
