@@ -13,6 +13,7 @@ from edgeproof.cli.options import connection, json_option, server_options
 from edgeproof.cli.printing import echo_json
 from edgeproof.contract.bundle import Basis
 from edgeproof.contract.stored_results import ResultDocument, ResultFilter
+from edgeproof.lab.percentiles import bare_words
 
 
 @click.group()
@@ -94,7 +95,7 @@ def show(
         async with connected.client() as client:
             return await client.result(reference)
 
-    _print(asyncio.run(ask()), as_json)
+    echo_result(asyncio.run(ask()), as_json)
 
 
 @results.command()
@@ -113,10 +114,11 @@ def add(
         async with connected.client() as client:
             return await client.add_result(body)
 
-    _print(asyncio.run(ask()), as_json)
+    echo_result(asyncio.run(ask()), as_json)
 
 
-def _print(one: ResultDocument, as_json: bool) -> None:
+def echo_result(one: ResultDocument, as_json: bool) -> None:
+    """Of one kept result its keys and figures, or all of it as JSON."""
     if as_json:
         echo_json(one)
         return
@@ -124,6 +126,7 @@ def _print(one: ResultDocument, as_json: bool) -> None:
     click.echo(f"work     {one.compare_key}\non       {one.backend_key}\nmeasured {one.measured_at}")
     for name in ("mean_ms", "p50_ms", "p95_ms", "p99_ms"):
         if (value := getattr(one, name)) is not None:
-            click.echo(f"{name:<8} {value:.6g}")
+            told = bare_words(name)
+            click.echo(f"{name:<8} {value:.6g}{f' ({told})' if told else ''}")
     for name, value in one.accuracy.items():
         click.echo(f"{name} {value:.6g}")

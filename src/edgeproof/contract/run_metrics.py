@@ -16,7 +16,8 @@ Basis = Literal["measured", "estimated", "simulated"]
 
 class ModelMetrics(Wire, frozen=True, kw_only=True):
     """One model of one run. ``model_id`` is the artifact's digest; ``score`` is a fraction, and
-    ``score_metric`` says of what. Latencies are milliseconds of a call; ``wall_seconds`` is the run's."""
+    ``score_metric`` says of what. Latencies are milliseconds of a call; ``wall_seconds`` is the run's.
+    ``p95_ms`` and ``p99_ms`` are over all counted calls of one side, which are correlated: not certified."""
 
     run_id: IdText
     row_key: str
@@ -61,8 +62,13 @@ class HardwareMetrics(Wire, frozen=True, kw_only=True):
 
 
 class JobMetrics(Wire, frozen=True, kw_only=True):
-    """``GET /api/jobs/{id}/metrics``: the rows of a job's completed runs, by run and row key."""
+    """``GET /api/jobs/{id}/metrics``: the rows of a job's completed runs, by run and row key.
+
+    ``percentiles`` is said of every row's ``p95_ms`` and ``p99_ms``; which of them a job's blocks certify,
+    its comparison tells.
+    """
 
     job_id: str
+    percentiles: Literal["not_certified"] = "not_certified"
     models: tuple[ModelMetrics, ...]
     hardware: tuple[HardwareMetrics, ...]

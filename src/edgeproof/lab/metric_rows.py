@@ -1,4 +1,8 @@
-"""The metric rows of a runner's statement: pure, and no number that the statement does not have."""
+"""The metric rows of a runner's statement: pure, and no number that the statement does not have.
+
+A row's percentiles are one side's, over all its counted calls. Nothing here certifies them, and
+``JobMetrics`` says so: that takes the blocks of both sides (``percentiles``).
+"""
 
 from __future__ import annotations
 

@@ -53,5 +53,13 @@ def certify(pairs: Sequence[PairSamples]) -> tuple[CertifiedPercentile, ...]:
     )
 
 
+def bare_words(metric: str) -> str:
+    """What to say of a latency that comes without its blocks: ``not certified`` of a tail, else nothing.
+
+    ``metric`` as ``p95`` or ``p95_ms``.
+    """
+    return "not certified" if metric.removesuffix("_ms") in TAILS else ""
+
+
 def _blocks(side: SideSamples) -> int:
     return sum(1 for block in side.blocks if block.samples_ns and not block.flags)

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from edgeproof.contract.comparison import GuardEvidence
 from edgeproof.contract.statements import DecisionStatement
 from edgeproof.lab.guard.item import is_note
+from edgeproof.lab.percentiles import bare_words
 from edgeproof.lab.reasons import certificate_words, conditions_words
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         bytes=byte_size,
         short=short,
         certificate=certificate_words,
+        bare=bare_words,
         conditions=conditions_words,
         standing=standing,
     )

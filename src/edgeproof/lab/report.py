@@ -14,13 +14,20 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from edgeproof.contract.canonical import decode_canonical, sha256_hex
-from edgeproof.contract.comparison import Comparison, DeploymentDecision, GuardAnalysis, GuardEvidence
+from edgeproof.contract.comparison import (
+    CertifiedPercentile,
+    Comparison,
+    DeploymentDecision,
+    GuardAnalysis,
+    GuardEvidence,
+)
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.results import ForgeManifest, RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
+from edgeproof.lab.percentiles import bare_words
 from edgeproof.lab.reasons import certificate_words
 from edgeproof.lab.rendered import label, template
 from edgeproof.lab.series import Flips, TimeLine, distributions, flips, time_line
@@ -199,7 +206,7 @@ def _read(reported: ReportJob, result: Mapping[str, Any]) -> Section:
         passed=_passed(guard),
         baseline=baseline,
         candidate=candidate,
-        lines=_lines(baseline, candidate),
+        lines=_lines(baseline, candidate, comparison.percentiles),
         charts=_charts(job.job_id, comparison, samples),
         line=time_line(samples) if samples else None,
         flips=flips(quality) if quality else None,
@@ -264,7 +271,9 @@ def _charts(job_id: str, comparison: Comparison, samples: RawSamples | None) -> 
     )
 
 
-def _lines(baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[Line, ...]:
+def _lines(
+    baseline: RuntimeResult, candidate: RuntimeResult, percentiles: Sequence[CertifiedPercentile]
+) -> tuple[Line, ...]:
     """Latency over all counted calls, then the rest. Ratios with intervals stand elsewhere."""
     lines = [
         Line(
@@ -272,7 +281,7 @@ def _lines(baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[Line, ...
             getattr(baseline.latency_ms, name),
             getattr(candidate.latency_ms, name),
             "ms",
-            WITH_INTERVAL if name in PAIRED else WITHOUT_INTERVAL,
+            _certainty(name, percentiles),
         )
         for name in ("mean", "p50", "p90", "p95", "p99", "min", "max", "std")
     ]
@@ -285,6 +294,14 @@ def _lines(baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[Line, ...
         Line("peak memory", baseline.peak_memory_bytes, candidate.peak_memory_bytes, "B", "highest seen"),
         Line("artifact size", baseline.artifact_size_bytes, candidate.artifact_size_bytes, "B", "exact"),
     )
+
+
+def _certainty(metric: str, percentiles: Sequence[CertifiedPercentile]) -> str:
+    """Whether an interval is told of a latency, and of a percentile whether it is certified."""
+    if metric not in PAIRED:
+        return WITHOUT_INTERVAL
+    told = next((certificate_words(one) for one in percentiles if one.metric == metric), bare_words(metric))
+    return f"{WITH_INTERVAL}; {told}" if told else WITH_INTERVAL
 
 
 def _request(summary: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import structs
+from msgspec import structs, to_builtins
 
+from edgeproof.contract.run_metrics import JobMetrics
 from edgeproof.lab.dossier import assemble
 from edgeproof.lab.metric_rows import rows_of_build, rows_of_measurement
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -64,3 +65,10 @@ def test_a_build_is_one_row_of_its_model() -> None:
     ]
     assert row.artifact_size_bytes == size
     assert row.mean_ms is None
+
+
+def test_rows_are_told_with_percentiles_that_nothing_certifies() -> None:
+    models, hardware = rows_of_measurement("run", MEASURED)
+    told = to_builtins(JobMetrics(job_id="job", models=models, hardware=hardware))
+    assert told["percentiles"] == "not_certified"
+    assert told["models"][0]["p99_ms"] == MEASURED.baseline.p99_ms

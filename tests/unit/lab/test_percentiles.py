@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import binom
 
 from edgeproof.contract.samples import PairSamples, SideSamples
-from edgeproof.lab.percentiles import certify, needed
+from edgeproof.lab.percentiles import bare_words, certify, needed
 
 from .hand_made import side
 
@@ -43,3 +43,8 @@ def test_flagged_blocks_do_not_count_and_both_sides_must_have_enough() -> None:
     p90 = certify(pairs(8, 9, flagged=2))[0]
     assert (p90.baseline_blocks, p90.candidate_blocks, p90.certified) == (72, 56, False)
     assert certify([])[0].certified is False
+
+
+def test_a_tail_that_stands_alone_is_not_certified() -> None:
+    assert {bare_words(name) for name in ("p90", "p95", "p99", "p95_ms", "p99_ms")} == {"not certified"}
+    assert {bare_words(name) for name in ("mean", "p50", "max", "mean_ms", "p50_ms")} == {""}

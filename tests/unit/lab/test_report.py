@@ -232,6 +232,22 @@ def test_percentiles_are_certified_or_it_is_told_what_is_wanting() -> None:
     )
 
 
+def test_percentiles_over_all_calls_are_certified_or_it_is_told_what_is_wanting() -> None:
+    """In the table of figures too, and not only where the ratios are."""
+    page = render_html([GOOD])
+    figures = page[page.index("<th>certainty</th>") :]
+    told = dict(
+        re.findall(
+            r'<tr><th>(\w+)</th>(?:\s*<td class="num">[^<]*</td>)+<td class="soft nowrap">(.*?)</td>', figures
+        )
+    )
+    assert told["p50"] == told["mean"] == "interval above"
+    assert told["p90"] == "interval above; certified"
+    assert told["p95"] == "interval above; not certified (64 of 130)"
+    assert told["p99"] == "interval above; not certified (64 of 662)"
+    assert told["max"] == "no interval"
+
+
 def test_flips_are_counted() -> None:
     text = " ".join(Page(render_html([BAD])).text.split())
     assert "880 lost" in text

@@ -234,3 +234,11 @@ def test_what_is_shown_is_escaped_and_says_that_nobody_signed_it() -> None:
     assert "nobody signed" in shown["markdown"]
     assert "<script>" not in shown["html"]
     assert "<script>" not in shown["markdown"]
+
+
+def test_a_bare_percentile_is_told_to_be_not_certified() -> None:
+    shown = compared()["comparison"]["rendered"]
+    for text, underscore in ((shown["html"], "_"), (shown["markdown"], "\\_")):
+        assert f"p95{underscore}ms (not certified)" in text
+        assert f"p99{underscore}ms (not certified)" in text
+        assert text.count("not certified") == 2
