@@ -15,7 +15,7 @@ from edgeproof.contract.comparison import GuardEvidence
 from edgeproof.contract.statements import DecisionStatement
 from edgeproof.lab.guard.item import is_note
 from edgeproof.lab.percentiles import bare_words
-from edgeproof.lab.reasons import certificate_words, conditions_words
+from edgeproof.lab.reasons import accuracy_words, agreement_words, certificate_words, conditions_words
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
@@ -50,6 +50,9 @@ def _environment() -> Environment:
         label=label,
         bytes=byte_size,
         short=short,
+        figure=figure,
+        accuracy=accuracy_words,
+        agreement=agreement_words,
         certificate=certificate_words,
         bare=bare_words,
         conditions=conditions_words,
@@ -95,6 +98,13 @@ def byte_size(count: int) -> str:
             return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
         size /= 1000
     return f"{size:.3g} GB"
+
+
+def figure(value: float, unit: str) -> str:
+    """A figure with its unit; of milliseconds and bytes as people write those."""
+    if unit == "B":
+        return byte_size(int(value))
+    return milliseconds(value) if unit == "ms" else f"{value:.4g} {unit}"
 
 
 def short(digest: str) -> str:

@@ -29,7 +29,7 @@ from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
 from edgeproof.lab.percentiles import bare_words
 from edgeproof.lab.reasons import certificate_words
-from edgeproof.lab.rendered import label, template
+from edgeproof.lab.rendered import byte_size, label, template
 from edgeproof.lab.series import Flips, TimeLine, distributions, flips, time_line
 from edgeproof.lab.withdrawn import words
 
@@ -103,7 +103,7 @@ class Section:
     builds: Mapping[str, str | None]
     dataset: str | None
     isolation: str
-    before: EnvironmentSnapshot
+    surroundings: tuple[tuple[str, str, str], ...]
     after: EnvironmentSnapshot
     control_plane: str
     runner: str
@@ -192,6 +192,9 @@ def _read(reported: ReportJob, result: Mapping[str, Any]) -> Section:
     baseline = msgspec.convert(compared["baseline_runtime_result"], RuntimeResult)
     candidate = msgspec.convert(result["runtime_result"], RuntimeResult)
     forge = provenance["forge"]
+    before, after = (
+        msgspec.convert(provenance["environment"][when], EnvironmentSnapshot) for when in ("before", "after")
+    )
     evidence = msgspec.convert(result["evidence"], tuple[EvidenceRef, ...])
     samples = _document(reported.documents, evidence, "samples", RawSamples)
     quality = _document(reported.documents, evidence, "quality", RawQuality)
@@ -219,8 +222,8 @@ def _read(reported: ReportJob, result: Mapping[str, Any]) -> Section:
         builds=msgspec.convert(provenance["builds"], dict[str, str | None]),
         dataset=msgspec.convert(provenance["dataset"], str | None),
         isolation=msgspec.convert(provenance["isolation"], str),
-        before=msgspec.convert(provenance["environment"]["before"], EnvironmentSnapshot),
-        after=msgspec.convert(provenance["environment"]["after"], EnvironmentSnapshot),
+        surroundings=_surroundings(before, after),
+        after=after,
         control_plane=PublicKey.from_base64(provenance["control_plane_key"]).fingerprint,
         runner=PublicKey.from_base64(provenance["runner_key"]).fingerprint,
         evidence=evidence,
@@ -302,6 +305,30 @@ def _certainty(metric: str, percentiles: Sequence[CertifiedPercentile]) -> str:
         return WITHOUT_INTERVAL
     told = next((certificate_words(one) for one in percentiles if one.metric == metric), bare_words(metric))
     return f"{WITH_INTERVAL}; {told}" if told else WITH_INTERVAL
+
+
+def _surroundings(
+    before: EnvironmentSnapshot, after: EnvironmentSnapshot
+) -> tuple[tuple[str, str, str], ...]:
+    """Of the device around the measurement: what, before, after."""
+    return tuple(
+        (name, told, later) for (name, told), (_, later) in zip(_seen(before), _seen(after), strict=True)
+    )
+
+
+def _seen(at: EnvironmentSnapshot) -> tuple[tuple[str, str], ...]:
+    silent = "not told"
+    frequency = f"{min(at.frequency_mhz):.0f}–{max(at.frequency_mhz):.0f} MHz" if at.frequency_mhz else silent
+    return (
+        ("time", at.at),
+        ("governor", silent if at.governor is None else at.governor),
+        ("frequency", frequency),
+        ("temperature", silent if at.temperature_c is None else f"{at.temperature_c:.1f} °C"),
+        ("throttling events", silent if at.throttle_count is None else str(at.throttle_count)),
+        ("load (1 min)", f"{at.load_1m:.2f}"),
+        ("memory free", byte_size(at.memory_available_bytes)),
+        ("swap used", byte_size(at.swap_used_bytes)),
+    )
 
 
 def _request(summary: Mapping[str, Any]) -> str:

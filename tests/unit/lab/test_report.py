@@ -183,6 +183,62 @@ def test_the_summary_names_the_metric_of_each_candidates_latency() -> None:
         assert "p50" not in markdown.splitlines()[2]
 
 
+def test_markdown_tells_in_its_details_what_the_page_tells() -> None:
+    result = json.loads(json.dumps(BAD.job.result))
+    around = result["provenance"]["environment"]
+    around["before"].update(governor="powersave", temperature_c=41.5)
+    around["after"].update(governor="performance", versions={"onnxruntime": "1.29.0"})
+    job = view("job_bad", status="completed", result=result, error=None)
+    markdown = render_markdown([replace(BAD, job=job)])
+    before, details = markdown.split("<details>")
+    assert "blocked" in before and "Next: Do not deploy." in before
+    details, after = details.split("</details>")
+    assert after.startswith("\n\nSigned by control plane")
+    for told in (
+        "| first inference | 3.000 ms | 3.000 ms | +0.0 % | median of starts |",
+        "| load | 20.00 ms |",
+        "| peak memory | 83.9 MB |",
+        "| artifact size | 1 kB |",
+        "| baseline right | 100 | **880** lost |",
+        "| 9 | 100 | 98 | 10 | 88 | 0 |",
+        "Lost samples, by place in the data set: 20 (0 → 1), ",
+        "Only the baseline is right on 880 samples, only the candidate on 0.",
+        "| risky\\_tradeoff | warning | faster, and less accurate",
+        "| likely\\_quantization\\_effect | note |",
+        "Passed: provenance\\_mismatch (18), ",
+        "**Environment**: invented, 2 logical processors, 1.07 GB memory, Linux",
+        "Versions: onnxruntime 1.29.0.",
+        "| governor | powersave | performance |",
+        "| temperature | 41.5 °C | not told |",
+        "| p95 | 1.016 ms | 0.5068 ms | -50.1 % | interval above; not certified (64 of 130) |",
+        'curl --fail-with-body "$EDGEPROOF_SERVER/api/analyze"',
+        '"model_path": "sha256:' + "a" * 64,
+        "edgeproof report job_bad --out report",
+    ):
+        assert told in details, told
+
+
+def test_tables_of_the_markdown_hold_together() -> None:
+    """A table is rows without a gap, of as many cells as its head, whatever the names in it are."""
+    result = json.loads(json.dumps(BAD.job.result))
+    result["provenance"]["environment"]["before"]["governor"] = NASTY
+    result["provenance"]["environment"]["after"]["versions"] = {NASTY: NASTY}
+    result["runtime_result"]["system"]["cpu_model"] = NASTY
+    result["guard_analysis"]["evidence"][0].update(type=NASTY, explanation=NASTY, recommendation=NASTY)
+    asked = {"model_path": "x", "notes": "\n```\n</pre>\n| <b>"}
+    job = view("job_x", status="completed", result=result, error=None, input_summary=asked)
+    lines = render_markdown([replace(BAD, candidate=NASTY, job=job)]).splitlines()
+    prose = re.sub(r"(?s)^```.*?^```$", "", "\n".join(lines), flags=re.MULTILINE)
+    assert "<script>" not in prose and "<b>" not in prose and "</details>" in prose
+    assert len([line for line in lines if line.startswith("```")]) == 4
+    heads = [at for at, line in enumerate(lines) if re.fullmatch(r"[|:-]+", line)]
+    assert len(heads) == 7
+    for at in heads:
+        end = next(row for row in range(at, len(lines)) if not lines[row].startswith("|"))
+        assert lines[at - 2] == lines[end] == "" and end > at + 1
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in lines[at - 1 : end]}) == 1
+
+
 def test_an_unbounded_interval_is_told() -> None:
     result = json.loads(json.dumps(GOOD.job.result))
     gate = result["comparison"]["result"]["latency"][0]
