@@ -51,3 +51,9 @@ def test_a_valid_vector_fits_its_schema(kind: str) -> None:
 def test_an_ill_formed_vector_does_not(kind: str, case: str) -> None:
     vector = json.loads((VECTORS / "invalid" / f"{kind}-{case}.json").read_text())
     assert not validator(NAMES[kind]).is_valid(json.loads(vector["payload"]))
+
+
+def test_what_a_device_does_not_tell_may_be_left_out_and_nothing_else() -> None:
+    required = schemas()["$defs"]["EnvironmentSnapshot"]["required"]
+    assert "governor" in required and "power_mode" not in required
+    assert "_type" in schemas()["$defs"]["MeasurementStatement"]["required"]

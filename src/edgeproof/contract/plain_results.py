@@ -40,6 +40,7 @@ class PlainSystem(Wire, frozen=True, kw_only=True):
     os: str | None = None
     python: str | None = None
     machine: str | None = None
+    cpu_model: str | None = None
     cpu_count_logical: Axis | None = None
 
 

@@ -192,11 +192,17 @@ class AccuracyResult(Signed, frozen=True, kw_only=True):
     samples: int
 
 
-class RuntimeExtra(Signed, frozen=True, kw_only=True):
+class RuntimeExtra(Signed, frozen=True, kw_only=True, omit_defaults=True):
+    """``power_mode``, ``governor`` and ``max_clocks`` are the device's (``domain.device_state``), and absent
+    where it does not tell them."""
+
     runtime_artifact_sha256: Digest
     source_model_sha256: Digest
     input_mode: Literal["dataset", "random"]
     measurement: Literal["measured", "estimated", "simulated"]
+    power_mode: str | None = None
+    governor: str | None = None
+    max_clocks: str | None = None
 
 
 class RuntimeResult(Signed, frozen=True, kw_only=True):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from edgeproof.contract.audit import AuditList, AuditPage
+from edgeproof.contract.base import Signed
 from edgeproof.contract.bundle import ResponseBundle
 from edgeproof.contract.envelope import Envelope
 from edgeproof.contract.errors import Problem
@@ -112,14 +114,24 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
 def schemas() -> dict[str, Any]:
     """One JSON Schema document (2020-12) with every message and its parts under ``$defs``."""
     _, definitions = msgspec.json.schema_components(MESSAGES, ref_template="#/$defs/{name}")
-    for definition in definitions.values():
-        if definition.get("additionalProperties") is False:  # closed: its canonical form has every field
+    partial = set(_without_defaults(Signed))
+    for name, definition in definitions.items():
+        # closed: its canonical form has every field
+        if definition.get("additionalProperties") is False and name not in partial:
             definition["required"] = list(definition["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Edgeproof contract",
         "$defs": dict(sorted(_with_clean_words(definitions).items())),
     }
+
+
+def _without_defaults(base: type[Signed]) -> Iterator[str]:
+    """Names of the signed messages whose canonical form leaves out fields that have their default."""
+    for message in base.__subclasses__():
+        if message.__struct_config__.omit_defaults:
+            yield message.__name__
+        yield from _without_defaults(message)
 
 
 def _with_clean_words(value: Any) -> Any:

@@ -224,8 +224,12 @@ class Build(Signed, frozen=True, kw_only=True):
     runDetails: RunDetails
 
 
-class EnvironmentSnapshot(Signed, frozen=True, kw_only=True):
-    """The device at one moment; None where the device does not tell."""
+class EnvironmentSnapshot(Signed, frozen=True, kw_only=True, omit_defaults=True):
+    """The device at one moment; None, or an empty tuple, where the device does not tell.
+
+    ``max_frequency_mhz`` are the highest frequencies that its processors are allowed just now, each once,
+    ascending.
+    """
 
     at: UtcTime
     governor: str | None
@@ -236,6 +240,8 @@ class EnvironmentSnapshot(Signed, frozen=True, kw_only=True):
     memory_available_bytes: int
     swap_used_bytes: int
     versions: dict[str, str]
+    power_mode: str | None = None
+    max_frequency_mhz: tuple[float, ...] = ()
 
 
 class NoiseFloor(Signed, frozen=True, kw_only=True):
@@ -243,9 +249,9 @@ class NoiseFloor(Signed, frozen=True, kw_only=True):
 
     ``floor_pct`` is, per latency metric, how far the 95 % interval of the ratio of ``pairs`` process pairs
     reaches from 1, in percent. It holds under ``conditions``: the digest of backend, target, threads,
-    versions, processor, governor, and the magnitude of the model's latency. ``background`` is the median
-    share (0 to 1) of a block's time that those pairs waited for a processor: it says nothing of a device that
-    bears more. A runner measures it once for each of them; it is the runner's word.
+    versions, processor, governor, power mode, and the magnitude of the model's latency. ``background`` is the
+    median share (0 to 1) of a block's time that those pairs waited for a processor: it says nothing of a
+    device that bears more. A runner measures it once for each of them; it is the runner's word.
     """
 
     conditions: Digest

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import EnvironmentSnapshot
+from edgeproof.domain.device_state import clocks
 
 _WORTH_TELLING = 0.005
 
@@ -42,14 +43,22 @@ class Conditions(NamedTuple):
 def changed_conditions(before: EnvironmentSnapshot, after: EnvironmentSnapshot) -> tuple[str, ...]:
     """What of the device is not, after the measurement, what it was before: it bore on both sides, but not
     on every process pair alike."""
-    changed = [] if before.governor == after.governor else [("governor", before.governor, after.governor)]
-    changed += [
+    told = [
+        ("governor", before.governor, after.governor),
+        ("power mode", before.power_mode, after.power_mode),
+        ("max clocks", clocks(before.max_frequency_mhz), clocks(after.max_frequency_mhz)),
+    ]
+    told += [
         (name, before.versions.get(name), after.versions.get(name))
         for name in sorted({*before.versions, *after.versions})
-        if before.versions.get(name) != after.versions.get(name)
     ]
+    throttled = (before.throttle_count, after.throttle_count)
+    if throttled[0] is not None and throttled[1] is not None and throttled[0] < throttled[1]:
+        told.append(("throttling events", str(throttled[0]), str(throttled[1])))
     return tuple(
-        f"{name} {was or 'not told'} before, {now or 'not told'} after" for name, was, now in changed
+        f"{name} {was or 'not told'} before, {now or 'not told'} after"
+        for name, was, now in told
+        if was != now
     )
 
 

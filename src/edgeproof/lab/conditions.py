@@ -14,7 +14,9 @@ from edgeproof.contract.point_policy import Comparability
 
 RUN: Final[dict[str, tuple[str, ...]]] = {
     "power_mode": ("power_mode", "nvpmodel"),
-    "clocks": ("jetson_clocks", "clocks", "governor"),
+    "clocks": ("jetson_clocks", "clocks"),
+    "governor": ("governor",),
+    "max_clocks": ("max_clocks",),
     "threads": ("threads",),
     "intra_threads": ("intra_threads",),
     "inter_threads": ("inter_threads",),
@@ -25,14 +27,16 @@ RUN: Final[dict[str, tuple[str, ...]]] = {
 
 COUNTS: Final[dict[str, tuple[str, ...]]] = {"warmup": ("warmup",), "runs": ("runs",)}
 SHAPE: Final = ("batch", "height", "width")
-SYSTEM: Final = ("os", "python", "machine", "cpu_count_logical")
-DECISIVE_SYSTEM: Final = frozenset({"machine", "cpu_count_logical"})
+SYSTEM: Final = ("os", "python", "machine", "cpu_model", "cpu_count_logical")
+DECISIVE_SYSTEM: Final = frozenset({"machine", "cpu_model", "cpu_count_logical"})
+POWER: Final = ("power_mode", "clocks", "governor", "max_clocks")
 
 
 @dataclass(frozen=True)
 class Conditions:
     """What differs, in words. ``refusing``: nothing can be compared; ``decisive``: no latency can be
-    judged; ``bearing``: only a slowdown cannot be laid on the candidate."""
+    judged; ``bearing``: only a slowdown cannot be laid on the candidate. ``power_told``: either side says
+    something of its power mode or clocks."""
 
     shape_match: bool
     system_match: bool
@@ -40,6 +44,7 @@ class Conditions:
     decisive: tuple[str, ...]
     bearing: tuple[str, ...]
     run_config_fields: tuple[str, ...]
+    power_told: bool
 
     @property
     def comparability(self) -> Comparability:
@@ -49,7 +54,8 @@ class Conditions:
 
 
 def conditions(base: PlainResult, new: PlainResult) -> Conditions:
-    """Compare what both say. What only one side says is unknown, so it bears but decides nothing."""
+    """Compare what both say. What only one side says is unknown, so it bears but decides nothing; what
+    neither says is taken for equal (ADR 24)."""
     refusing = [_words(name, getattr(base, name), getattr(new, name)) for name in SHAPE if
                 getattr(base, name) != getattr(new, name)]  # fmt: skip
     shape_match = not refusing
@@ -85,6 +91,7 @@ def conditions(base: PlainResult, new: PlainResult) -> Conditions:
         decisive=tuple(decisive),
         bearing=tuple(bearing),
         run_config_fields=tuple(fields),
+        power_told=any(stated(one, name) is not None for one in (base, new) for name in POWER),
     )
 
 

@@ -295,6 +295,10 @@ def _notes(base: PlainResult, new: PlainResult, found: Conditions) -> tuple[str,
         for side, one in (("baseline", base), ("candidate", new))
         if one.legacy
     ]
+    if not found.power_told and not (base.legacy or new.legacy):
+        notes.append(
+            "neither result tells its power mode or clocks: that they were alike is taken for granted"
+        )
     return tuple(notes)
 
 

@@ -27,6 +27,7 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.contract.results import ForgeManifest, RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceKind, EvidenceRef
+from edgeproof.domain.device_state import clocks
 from edgeproof.lab.percentiles import bare_words
 from edgeproof.lab.reasons import certificate_words
 from edgeproof.lab.rendered import byte_size, label, template
@@ -322,6 +323,8 @@ def _seen(at: EnvironmentSnapshot) -> tuple[tuple[str, str], ...]:
     return (
         ("time", at.at),
         ("governor", silent if at.governor is None else at.governor),
+        ("power mode", silent if at.power_mode is None else at.power_mode),
+        ("highest clocks", clocks(at.max_frequency_mhz) or silent),
         ("frequency", frequency),
         ("temperature", silent if at.temperature_c is None else f"{at.temperature_c:.1f} °C"),
         ("throttling events", silent if at.throttle_count is None else str(at.throttle_count)),

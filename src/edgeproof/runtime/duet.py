@@ -21,6 +21,7 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, RawQuality, RawSamples
 from edgeproof.contract.statements import EnvironmentSnapshot, RuntimeConfig
+from edgeproof.domain.device_state import device_state
 from edgeproof.runtime import backends, environment, pairs, result
 from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.host_lock import host_lock
@@ -121,6 +122,7 @@ async def measure(
         task=assessed.task,
         threads=threads,
         system=environment.system_info(),
+        state=device_state(before, after),
         timestamp=after.at,
     )
     return DuetOutcome(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +22,14 @@ _ZONES: Final = Path("/sys/class/thermal")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _PROTOCOL: Final = "same processors, round by round"
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_JETSON_MODE: Final = Path("/var/lib/nvpmodel/status")
+_JETSON_MODES: Final = Path("/etc/nvpmodel.conf")
+_PROFILE: Final = Path("/sys/firmware/acpi/platform_profile")
 
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return None
 
@@ -94,8 +98,9 @@ def conditions(
     """SHA-256 over what the device's noise depends on: a floor holds under the conditions it was found in,
     and for the protocol it was found by.
 
-    Of ``latency_ns``, a typical call of the model, only the magnitude counts (its power of two): what is
-    noise to a model of microseconds is nothing to one of milliseconds.
+    A power mode is part of it only where there is one. Of ``latency_ns``, a typical call of the model, only
+    the magnitude counts (its power of two): what is noise to a model of microseconds is nothing to one of
+    milliseconds.
     """
     return digest_of(
         {
@@ -106,6 +111,7 @@ def conditions(
             "processor": cpu_model(),
             "processors": allowed_processors(),
             "governor": _governor(),
+            **({"power_mode": mode} if (mode := _power_mode()) else {}),
             "protocol": _PROTOCOL,
             "latency_magnitude": int(latency_ns).bit_length(),
         }
@@ -115,6 +121,29 @@ def conditions(
 def _governor() -> str | None:
     found = {_text(path) for path in _CPUS.glob("cpu[0-9]*/cpufreq/scaling_governor")} - {None, ""}
     return ",".join(sorted(one for one in found if one)) or None
+
+
+def power_mode(status: str, catalogue: str) -> str | None:
+    """The name of a Jetson's power mode, from what ``nvpmodel`` keeps: ``pmode:0002 fmode:quiet``, and a line
+    ``< POWER_MODEL ID=2 NAME=MODE_15W >`` for each mode. Both are read without being root."""
+    found = re.search(r"pmode:\s*(\d+)", status)
+    if found is None:
+        return None
+    number = int(found[1])
+    named = re.search(rf"POWER_MODEL\s+ID=0*{number}\s+NAME=([^\s>]+)", catalogue)
+    return named[1] if named else f"nvpmodel {number}"
+
+
+def _power_mode() -> str | None:
+    """Of a Jetson; else the platform profile (``balanced``) that many laptops have."""
+    told = power_mode(_text(_JETSON_MODE) or "", _text(_JETSON_MODES) or "")
+    return told or _text(_PROFILE) or None
+
+
+def _frequency_limits() -> tuple[float, ...]:
+    """The highest MHz that allowed processors may reach just now (a power mode lowers it), each once."""
+    texts = (_text(_CPUS / f"cpu{number}/cpufreq/scaling_max_freq") for number in allowed_processors())
+    return tuple(sorted({round6(int(text) / 1000) for text in texts if text and text.isdigit()}))
 
 
 def _frequencies() -> tuple[float, ...]:
@@ -142,4 +171,6 @@ def snapshot(versions: Mapping[str, str]) -> EnvironmentSnapshot:
         memory_available_bytes=psutil.virtual_memory().available,
         swap_used_bytes=psutil.swap_memory().used,
         versions={**versions, "python": platform.python_version(), "kernel": platform.release()},
+        power_mode=_power_mode(),
+        max_frequency_mhz=_frequency_limits(),
     )

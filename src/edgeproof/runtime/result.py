@@ -12,6 +12,7 @@ from edgeproof.contract.results import AccuracyResult, RunConfig, RuntimeExtra, 
 from edgeproof.contract.samples import PairSamples, RawQuality, SideQuality, SideSamples
 from edgeproof.contract.statements import MeasuredArtifact, RuntimeConfig
 from edgeproof.domain import measurement
+from edgeproof.domain.device_state import DeviceState
 from edgeproof.domain.input_shapes import image_axes
 from edgeproof.runtime.rounds import Side
 
@@ -27,6 +28,7 @@ class Facts:
     task: str
     threads: int
     system: SystemInfo
+    state: DeviceState
     timestamp: str
 
 
@@ -89,6 +91,9 @@ def build(facts: Facts, side: Side, path: Path) -> RuntimeResult:
             source_model_sha256=artifact.source,
             input_mode=source,
             measurement="measured",
+            power_mode=facts.state.power_mode,
+            governor=facts.state.governor,
+            max_clocks=facts.state.max_clocks,
         ),
     )
 

@@ -1,6 +1,7 @@
 """Labels and conditions of a comparison, on results taken from real evidence."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -147,6 +148,35 @@ def test_a_device_that_changed_meanwhile_makes_the_comparison_conditional() -> N
     assert changed.notes == (
         "conditions differ: governor performance before, powersave after",
         "conditions differ: engine not told before, 2 after",
+    )
+
+
+def test_a_throttled_device_or_another_power_mode_makes_the_comparison_conditional() -> None:
+    dossier = dossier_of(GOOD)
+    measured = dossier.measurement.predicate
+    before = msgspec.structs.replace(
+        measured.environment_before, power_mode="25W", max_frequency_mhz=(1510.4,), throttle_count=2
+    )
+
+    def notes(**changes: Any) -> tuple[str, ...]:
+        after = msgspec.structs.replace(before, **changes)
+        told = compare(
+            measured.baseline,
+            measured.candidate,
+            dossier.samples.pairs,
+            dossier.quality,
+            dossier.policy,
+            measured.noise,
+            (before, after),
+        )
+        assert told.system_match == (not told.notes)
+        return told.notes
+
+    assert notes() == notes(throttle_count=None) == notes(throttle_count=0) == ()
+    assert notes(power_mode="15W", max_frequency_mhz=(729.6, 1190.4), throttle_count=5) == (
+        "conditions differ: power mode 25W before, 15W after",
+        "conditions differ: max clocks 1510.4 MHz before, 729.6, 1190.4 MHz after",
+        "conditions differ: throttling events 2 before, 5 after",
     )
 
 

@@ -5,12 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgeproof.contract.canonical import canonical
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.plain_results import PlainResult, read_plain_result
 from edgeproof.contract.point_policy import PointComparison
+from edgeproof.contract.results import RuntimeResult
+from edgeproof.lab.dossier import assemble
 from edgeproof.lab.guard.points import analyse_points
 from edgeproof.lab.guard.verdict import conclude, not_evaluated
 from edgeproof.lab.inferedge import compare_points, decide_points, facts_of_points, inferedge_policy
+from edgeproof.testing.evidence import make_evidence
 
 BASE: dict[str, Any] = {
     "model": "yolov8n",
@@ -24,9 +28,22 @@ BASE: dict[str, Any] = {
     "p99_ms": 12.0,
     "runtime_artifact_path": "model.engine",
     "accuracy": {"task": "detection", "metrics": {"map50": 0.80, "map50_95": 0.5}},
-    "system": {"os": "Linux", "python": "3.11", "machine": "aarch64", "cpu_count_logical": 6},
-    "run_config": {"warmup": 10, "runs": 100, "intra_threads": 1, "power_mode": "15W", "jetson_clocks": True},
-    "extra": {"input_mode": "image"},
+    "system": {
+        "os": "Linux",
+        "python": "3.11",
+        "machine": "aarch64",
+        "cpu_count_logical": 6,
+        "cpu_model": "Cortex-A78AE",
+    },
+    "run_config": {
+        "warmup": 10,
+        "runs": 100,
+        "intra_threads": 1,
+        "power_mode": "15W",
+        "jetson_clocks": True,
+        "governor": "schedutil",
+    },
+    "extra": {"input_mode": "image", "max_clocks": "1510.4 MHz"},
 }
 
 
@@ -111,7 +128,10 @@ def test_accuracy_missing_warning_fires_when_accuracy_is_missing() -> None:
         run_config(jetson_clocks=False),
         run_config(intra_threads=4),
         {"extra": {"input_mode": "dummy"}},
+        run_config(governor="powersave"),
+        {"extra": {"input_mode": "image", "max_clocks": "1190.4 MHz"}},
         {"device": "cuda"},
+        {"system": {**BASE["system"], "cpu_model": "AMD EPYC"}},
         {"system": {**BASE["system"], "machine": "x86_64"}},
         {"system": {**BASE["system"], "cpu_count_logical": 12}},
     ],
@@ -134,6 +154,8 @@ def test_no_latency_is_judged_across_conditions_that_bear_on_it(
         {"engine": "onnxruntime"},
         {"system": {**BASE["system"], "python": "3.12"}},
         {"system": None},
+        {"system": {**BASE["system"], "cpu_model": None}},
+        {"extra": {"input_mode": "image"}},
     ],
 )
 def test_lesser_differences_are_never_a_regression_and_a_gain_has_a_note(changes: dict[str, Any]) -> None:
@@ -156,7 +178,8 @@ def test_other_work_is_refused_as_a_comparison(changes: dict[str, Any]) -> None:
 
 def test_equal_conditions_in_another_spelling_or_place_are_equal() -> None:
     moved = {"run_config": {"warmup": 10.0, "runs": 100, "intra_threads": 1, "jetson_clocks": True},
-             "extra": {"input_mode": "Image", "power_mode": "15 w"}}  # fmt: skip
+             "extra": {"input_mode": "Image", "power_mode": "15 w", "governor": "Schedutil",
+                       "max_clocks": "1510.4MHz"}}  # fmt: skip
     assert compare_points(result(), result(moved)).judgement.comparability == "yes"
 
 
@@ -170,6 +193,53 @@ def test_legacy_results_on_both_sides_are_compared_with_a_note() -> None:
     told = compare_points(result(legacy), result(legacy, scale=1.5)).judgement
     assert (told.overall, told.comparability) == ("regression", "yes")
     assert sum("legacy" in note for note in told.notes) == 2
+
+
+def our_result() -> dict[str, Any]:
+    made = make_evidence()
+    told = assemble(made.documents, made.evidence, made.control_plane.public)
+    value: dict[str, Any] = msgspec.json.decode(canonical(told.measurement.predicate.baseline))
+    return value
+
+
+OURS = our_result()
+
+
+@pytest.mark.parametrize(
+    ("place", "was", "now", "words"),
+    [
+        ("system", {"cpu_model": "Intel Xeon"}, {"cpu_model": "AMD EPYC"},
+         "cpu_model Intel Xeon against AMD EPYC"),
+        ("extra", {"power_mode": "25W"}, {"power_mode": "MODE_15W"}, "power_mode 25w against mode_15w"),
+        ("extra", {"governor": "performance"}, {"governor": "powersave"},
+         "governor performance against powersave"),
+        ("extra", {"max_clocks": "1510.4 MHz"}, {"max_clocks": "1190.4 MHz"},
+         "max_clocks 1510.4mhz against 1190.4mhz"),
+    ],
+)  # fmt: skip
+def test_two_of_our_own_results_of_unlike_devices_are_no_regression(
+    place: str, was: dict[str, str], now: dict[str, str], words: str
+) -> None:
+    def ours(told: dict[str, str], scale: float) -> PlainResult:
+        value = {**OURS, place: {**OURS[place], **told}}
+        msgspec.convert(value, RuntimeResult)
+        slowed = {name: scale * OURS[name] for name in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")}
+        return read_plain_result({**value, **slowed})
+
+    told, decision, rules = decided(ours(was, 1.0), ours(now, 1.6))
+    assert told.unlike == (words,)
+    assert (told.judgement.overall, told.judgement.comparability) == ("inconclusive", "conditional")
+    assert (decision, "conditions_differ_review" in rules) == ("review_required", True)
+    alike, _, _ = decided(ours(was, 1.0), ours(was, 1.6))
+    assert (alike.judgement.overall, alike.judgement.comparability) == ("regression", "yes")
+
+
+def test_power_that_neither_tells_is_taken_for_equal_and_said() -> None:
+    silent = {"run_config": {"warmup": 10, "runs": 100}, "extra": {}}
+    told = compare_points(result(silent), result(silent, scale=1.5)).judgement
+    assert (told.overall, told.comparability) == ("regression", "yes")
+    assert any("neither result tells its power mode or clocks" in note for note in told.notes)
+    assert compare_points(result(), result()).judgement.notes == ()
 
 
 # --- reference section 2 ----------------------------------------------------------------------------

@@ -347,6 +347,26 @@ def test_the_device_under_the_figures_is_told() -> None:
     assert "warm-up of process pair 0, 1, 2, 3, 4, 5, 6, 7 never came to rest" in render_html([restless])
 
 
+def test_the_devices_power_and_clocks_are_shown() -> None:
+    assert GOOD.job.result is not None
+    provenance = GOOD.job.result["provenance"]
+    after = {
+        **provenance["environment"]["after"],
+        "power_mode": "15W", "max_frequency_mhz": [729.6, 1510.4],
+    }  # fmt: skip
+    environment = {**provenance["environment"], "after": after}
+    page = render_html(
+        [reported("told", Scene(images=1000), provenance={**provenance, "environment": environment})]
+    )
+    rows = {
+        "power mode": ("not told", "15W"),
+        "highest clocks": ("not told", "729.6, 1510.4 MHz"),
+    }
+    for name, (before, now) in rows.items():
+        cells = f'<td class="num">{before}</td><td class="num">{now}</td>'
+        assert f"<tr><th>{name}</th>{cells}</tr>" in page
+
+
 def test_a_guard_finding_for_information_is_a_note_and_no_warning() -> None:
     assert GOOD.job.result is not None
     evidence = [*GOOD.job.result["guard_analysis"]["evidence"]]

@@ -42,6 +42,35 @@ def test_a_snapshot_can_be_signed() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", taken.at)
 
 
+def test_what_is_not_told_is_not_written() -> None:
+    """So that the bytes of a snapshot from before these fields are still canonical."""
+    silent = msgspec.structs.replace(environment.snapshot({}), power_mode=None, max_frequency_mhz=())
+    told = msgspec.structs.replace(silent, power_mode="15W", max_frequency_mhz=(729.6, 1510.4))
+    new = {"power_mode", "max_frequency_mhz"}
+    assert not new & set(msgspec.json.decode(canonical(silent)))
+    for one in (silent, told):
+        assert decode_canonical(canonical(one), EnvironmentSnapshot, what="snapshot") == one
+    assert new <= set(msgspec.json.decode(canonical(told)))
+
+
+@pytest.mark.parametrize(
+    ("status", "mode"),
+    [
+        ("pmode:0002 fmode:quiet", "MODE_15W_6CORE"),
+        ("pmode:0000\n", "MAXN"),
+        ("pmode:0020", "nvpmodel 20"),
+        ("fmode:quiet", None),
+        ("", None),
+    ],
+)
+def test_a_jetsons_power_mode_has_its_name(status: str, mode: str | None) -> None:
+    catalogue = (
+        "< POWER_MODEL ID=0 NAME=MAXN >\nCPU_ONLINE CORE_1 1\n"
+        "< POWER_MODEL ID=2 NAME=MODE_15W_6CORE >\n< PM_CONFIG DEFAULT=2 >\n"
+    )
+    assert environment.power_mode(status, catalogue) == mode
+
+
 def test_system_facts_can_be_signed() -> None:
     facts = environment.system_info()
     assert msgspec.json.decode(canonical(facts), type=SystemInfo) == facts
