@@ -13,6 +13,7 @@ from edgeproof.cli.labels import own_labels
 from edgeproof.cli.options import connection, json_option, log_format_option, server_options
 from edgeproof.cli.use_cases import LogFormat, NoiseOptions, RunnerOptions, UseCases
 from edgeproof.contract.jobs import Progress
+from edgeproof.runtime.counters import waits_counted
 
 
 @click.group()
@@ -117,7 +118,10 @@ def noise(
         return
     for metric, percent in floor.floor_pct.items():
         click.echo(f"{metric} {percent:.3g} %")
-    click.echo(f"blocks waited {100 * floor.background:.2g} % of their time for a processor")
+    if waits_counted():
+        click.echo(f"blocks waited {100 * floor.background:.2g} % of their time for a processor")
+    else:
+        click.echo("how long blocks waited for a processor this device does not tell")
     click.echo(f"{floor.pairs} process pairs, conditions sha256:{floor.conditions}")
 
 

@@ -88,7 +88,8 @@ class Comparison(Signed, frozen=True, kw_only=True):
     """The whole comparison of one measured pair.
 
     ``background`` is the load that bore on both sides: the median over counted blocks of the share of their
-    time that they waited for a processor. ``contaminated`` blocks were kept out of the estimate.
+    time that they waited for a processor; None where the device does not tell. ``contaminated`` blocks were
+    kept out of the estimate.
     ``unstable_pairs`` are those whose warm-up never came to rest; they count, and the policy says what then.
     ``noise_pct`` is the device's noise floor by metric, widened where it was found under less load than this;
     ``noise_supported`` whether every margin is above it, or its verdict further from the margin than that;
@@ -102,7 +103,7 @@ class Comparison(Signed, frozen=True, kw_only=True):
     precision_pair: str
     pairs: int
     look: int
-    background: float
+    background: float | None
     contaminated: int
     unstable_pairs: tuple[int, ...]
     noise_pct: dict[str, float]

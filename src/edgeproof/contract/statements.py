@@ -228,7 +228,8 @@ class EnvironmentSnapshot(Signed, frozen=True, kw_only=True, omit_defaults=True)
     """The device at one moment; None, or an empty tuple, where the device does not tell.
 
     ``max_frequency_mhz`` are the highest frequencies that its processors are allowed just now, each once,
-    ascending.
+    ascending. ``waits_told``: its kernel counts how long threads wait for a processor; where it does not,
+    every block's ``wait`` is 0 and means nothing.
     """
 
     at: UtcTime
@@ -242,6 +243,7 @@ class EnvironmentSnapshot(Signed, frozen=True, kw_only=True, omit_defaults=True)
     versions: dict[str, str]
     power_mode: str | None = None
     max_frequency_mhz: tuple[float, ...] = ()
+    waits_told: bool = True
 
 
 class NoiseFloor(Signed, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.samples import PairSamples
@@ -13,10 +13,15 @@ from edgeproof.contract.statements import EnvironmentSnapshot
 from edgeproof.domain.device_state import clocks
 
 _WORTH_TELLING = 0.005
+UNSEEN_LOAD: Final = (
+    "this device does not tell how long blocks waited for a processor: "
+    "neither a background load nor one on a single side could be seen"
+)
 
 
 class Conditions(NamedTuple):
-    """``background`` as in ``Comparison``; ``blocks`` are all that were played, ``contaminated`` of them."""
+    """``background`` as in ``Comparison``, 0 where the device does not tell; ``blocks`` are all that were
+    played, ``contaminated`` of them."""
 
     background: float
     blocks: int

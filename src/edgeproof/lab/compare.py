@@ -19,7 +19,7 @@ from edgeproof.contract.policy import Policy
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, RawQuality
 from edgeproof.contract.statements import EnvironmentSnapshot, NoiseFloor
-from edgeproof.lab.circumstances import changed_conditions, measured_under
+from edgeproof.lab.circumstances import UNSEEN_LOAD, changed_conditions, measured_under
 from edgeproof.lab.gates import SHOWN, compare_latency, estimate_whole, pair_values, split_confidence
 from edgeproof.lab.noise import floors_under, too_tight, widened_words, without_floor
 from edgeproof.lab.percentiles import certify
@@ -54,8 +54,10 @@ def compare(
     mode = comparison_mode(baseline.precision, candidate.precision)
     shape_match = _shape(baseline) == _shape(candidate)
     unlike = unlike_conditions(baseline, candidate)
+    waits_told = True
     if environment is not None:
         unlike += changed_conditions(*environment)
+        waits_told = all(one.waits_told for one in environment)
     conditions = measured_under(pairs)
     floors = {} if noise is None else floors_under(noise, conditions.background, pairs)
     tight = tuple(too_tight(latency, floors))
@@ -67,7 +69,7 @@ def compare(
         precision_pair=f"{baseline.precision}_vs_{candidate.precision}",
         pairs=len(pairs),
         look=sum(1 for look in looks if look <= len(pairs)),
-        background=conditions.background,
+        background=conditions.background if waits_told else None,
         contaminated=conditions.contaminated,
         unstable_pairs=conditions.unstable_pairs,
         noise_pct=floors,
@@ -87,6 +89,7 @@ def compare(
         notes=(
             *_usable_notes(pairs, policy),
             *conditions.words(),
+            *(() if waits_told else (UNSEEN_LOAD,)),
             *(() if noise is None else widened_words(noise, conditions.background)),
             *(gate.words() for gate in tight),
             *unknown,

@@ -63,14 +63,21 @@ def conditions_words(comparison: Comparison) -> str:
     unstable = ", ".join(map(str, comparison.unstable_pairs))
     said = (
         f"this device's noise floor is {floors}" if floors else "this device's noise floor is not known",
-        f"background load: blocks waited {100 * comparison.background:.2g} % of their time for a processor",
-        f"{comparison.contaminated or 'no'} contaminated blocks",
+        *_load_words(comparison),
         f"the warm-up of process pair {unstable} never came to rest"
         if unstable
         else "every warm-up came to rest",
     )
     text = "; ".join(said)
     return text[0].upper() + text[1:] + "."
+
+
+def _load_words(comparison: Comparison) -> tuple[str, str]:
+    contaminated = f"{comparison.contaminated or 'no'} contaminated blocks"
+    if comparison.background is None:
+        return "background load: not told by this device", f"{contaminated} as far as that can be seen"
+    waited = f"{100 * comparison.background:.2g} %"
+    return f"background load: blocks waited {waited} of their time for a processor", contaminated
 
 
 def certificate_words(percentile: CertifiedPercentile) -> str:

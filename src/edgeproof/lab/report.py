@@ -325,6 +325,7 @@ def _seen(at: EnvironmentSnapshot) -> tuple[tuple[str, str], ...]:
         ("governor", silent if at.governor is None else at.governor),
         ("power mode", silent if at.power_mode is None else at.power_mode),
         ("highest clocks", clocks(at.max_frequency_mhz) or silent),
+        ("waits for a processor", "counted" if at.waits_told else silent),
         ("frequency", frequency),
         ("temperature", silent if at.temperature_c is None else f"{at.temperature_c:.1f} °C"),
         ("throttling events", silent if at.throttle_count is None else str(at.throttle_count)),

@@ -91,6 +91,17 @@ def queued_ns() -> Mapping[str, int]:
     return {thread: int(fields[1]) for thread, fields in found.items() if len(fields) == 3}
 
 
+def waits_counted() -> bool:
+    """Whether the kernel counts what ``queued_ns`` reads."""
+    return counts_waits(_text("/proc/self/schedstat"))
+
+
+def counts_waits(schedstat: str) -> bool:
+    """Whether a running process's ``schedstat`` counts: some kernels have none, some leave it at zeros."""
+    fields = schedstat.split()
+    return len(fields) == 3 and set(fields) != {"0"}
+
+
 def wait(before: Mapping[str, int], after: Mapping[str, int], *, wall_ns: int) -> float:
     """The largest share (0 to 1) of the time between two readings that one thread stood in a run queue.
 

@@ -173,4 +173,5 @@ def snapshot(versions: Mapping[str, str]) -> EnvironmentSnapshot:
         versions={**versions, "python": platform.python_version(), "kernel": platform.release()},
         power_mode=_power_mode(),
         max_frequency_mhz=_frequency_limits(),
+        waits_told=counters.waits_counted(),
     )

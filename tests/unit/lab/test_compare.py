@@ -10,8 +10,10 @@ from edgeproof.contract.comparison import Comparison, Overall
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, SideSamples
 from edgeproof.contract.statements import EnvironmentSnapshot
+from edgeproof.lab.circumstances import UNSEEN_LOAD
 from edgeproof.lab.compare import AccuracyFact, LatencyFact, compare, comparison_mode, overall
 from edgeproof.lab.dossier import Dossier, assemble
+from edgeproof.lab.reasons import conditions_words
 from edgeproof.testing.evidence import Scene, make_evidence
 
 GOOD = Scene(images=1000)
@@ -178,6 +180,26 @@ def test_a_throttled_device_or_another_power_mode_makes_the_comparison_condition
         "conditions differ: max clocks 1510.4 MHz before, 729.6, 1190.4 MHz after",
         "conditions differ: throttling events 2 before, 5 after",
     )
+
+
+def test_waits_that_nobody_counted_are_told_as_that_and_not_as_none() -> None:
+    dossier = dossier_of(GOOD)
+    measured = dossier.measurement.predicate
+    before = measured.environment_before
+
+    def told(after: EnvironmentSnapshot) -> Comparison:
+        results = (measured.baseline, measured.candidate)
+        pairs = dossier.samples.pairs
+        return compare(*results, pairs, dossier.quality, dossier.policy, measured.noise, (before, after))
+
+    seen, unseen = told(before), told(msgspec.structs.replace(before, waits_told=False))
+    assert (seen.background, unseen.background) == (0.0, None)
+    assert "blocks waited 0 % of their time" in conditions_words(seen)
+    words = conditions_words(unseen)
+    assert "0 %" not in words
+    assert "background load: not told by this device; no contaminated blocks as far as" in words
+    assert seen.notes == () and unseen.notes == (UNSEEN_LOAD,)
+    assert unseen.latency == seen.latency and unseen.system_match
 
 
 def test_pairs_without_a_usable_block_are_left_out_and_said() -> None:

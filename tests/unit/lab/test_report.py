@@ -347,12 +347,12 @@ def test_the_device_under_the_figures_is_told() -> None:
     assert "warm-up of process pair 0, 1, 2, 3, 4, 5, 6, 7 never came to rest" in render_html([restless])
 
 
-def test_the_devices_power_and_clocks_are_shown() -> None:
+def test_the_devices_power_clocks_and_uncounted_waits_are_shown() -> None:
     assert GOOD.job.result is not None
     provenance = GOOD.job.result["provenance"]
     after = {
         **provenance["environment"]["after"],
-        "power_mode": "15W", "max_frequency_mhz": [729.6, 1510.4],
+        "power_mode": "15W", "max_frequency_mhz": [729.6, 1510.4], "waits_told": False,
     }  # fmt: skip
     environment = {**provenance["environment"], "after": after}
     page = render_html(
@@ -361,6 +361,7 @@ def test_the_devices_power_and_clocks_are_shown() -> None:
     rows = {
         "power mode": ("not told", "15W"),
         "highest clocks": ("not told", "729.6, 1510.4 MHz"),
+        "waits for a processor": ("counted", "not told"),
     }
     for name, (before, now) in rows.items():
         cells = f'<td class="num">{before}</td><td class="num">{now}</td>'

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import os
 
-from edgeproof.runtime.counters import Counters, busy_ns, flags, other_load, queued_ns, swapped_pages, wait
+from edgeproof.runtime.counters import (
+    Counters,
+    busy_ns,
+    counts_waits,
+    flags,
+    other_load,
+    queued_ns,
+    swapped_pages,
+    wait,
+)
 
 MS = 1_000_000
 
@@ -39,6 +48,12 @@ def test_every_thread_of_this_process_is_counted() -> None:
     queued = queued_ns()
     assert str(os.getpid()) in queued
     assert min(queued.values()) >= 0
+
+
+def test_a_kernel_without_schedstat_or_with_zeros_in_it_counts_no_waits() -> None:
+    assert counts_waits("51200000 0 12\n")
+    assert not counts_waits("")
+    assert not counts_waits("0 0 0\n")
 
 
 def test_swapping_counts_both_ways() -> None:

@@ -44,9 +44,13 @@ def test_a_snapshot_can_be_signed() -> None:
 
 def test_what_is_not_told_is_not_written() -> None:
     """So that the bytes of a snapshot from before these fields are still canonical."""
-    silent = msgspec.structs.replace(environment.snapshot({}), power_mode=None, max_frequency_mhz=())
-    told = msgspec.structs.replace(silent, power_mode="15W", max_frequency_mhz=(729.6, 1510.4))
-    new = {"power_mode", "max_frequency_mhz"}
+    silent = msgspec.structs.replace(
+        environment.snapshot({}), power_mode=None, max_frequency_mhz=(), waits_told=True
+    )
+    told = msgspec.structs.replace(
+        silent, power_mode="15W", max_frequency_mhz=(729.6, 1510.4), waits_told=False
+    )
+    new = {"power_mode", "max_frequency_mhz", "waits_told"}
     assert not new & set(msgspec.json.decode(canonical(silent)))
     for one in (silent, told):
         assert decode_canonical(canonical(one), EnvironmentSnapshot, what="snapshot") == one
