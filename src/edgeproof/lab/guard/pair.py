@@ -214,6 +214,9 @@ def latency_regression(case: GuardCase) -> Iterator[GuardEvidence]:
     """A slowdown far beyond a gate: the whole interval of the ratio is past the guard's threshold."""
     limit = case.thresholds.latency_regression_pct
     for gate in case.comparison.latency:
+        if gate.verdict == "not_decidable":
+            yield skipped("latency_regression", gate.metric, "the evidence cannot decide this gate")
+            continue
         slow = gate.ratio_low is not None and gate.ratio_low > 1 + limit / 100
         yield item(
             "latency_regression",

@@ -190,6 +190,15 @@ def test_only_a_large_slowdown_warns(ratio: float, found: int) -> None:
     assert told == [("p50", "warning", "medium"), ("p90", "warning", "medium")][:found]
 
 
+def test_a_gate_that_is_not_decidable_is_no_objection() -> None:
+    case = case_of(Scene(ratio=1.3))
+    first, second = case.comparison.latency
+    second = msgspec.structs.replace(second, verdict="not_decidable")
+    comparison = msgspec.structs.replace(case.comparison, latency=(first, second))
+    told = list(latency_regression(replace(case, comparison=comparison)))
+    assert [(one.metric_name, one.status) for one in told] == [("p50", "warning"), ("p90", "skipped")]
+
+
 def item(status: Status, severity: Severity) -> GuardEvidence:
     return make_item(
         "accuracy_drop",
