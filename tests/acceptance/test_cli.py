@@ -85,7 +85,7 @@ def test_a_slower_candidate_is_3_and_text_names_decision_and_policy(system: Up, 
     )
     assert result.returncode == 3, result
     assert "review_required" in result.stdout
-    assert "edgeproof-default-v3 sha256:" in result.stdout
+    assert "edgeproof-default-v4 sha256:" in result.stdout
 
 
 def test_an_error_is_1_in_words_and_as_json(tmp_path: Path, models: TinyModels) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from edgeproof.contract.comparison import Comparison, DeploymentDecision, GuardAnalysis, Reason
 from edgeproof.contract.policy import Decision, Policy, Rule
-from edgeproof.lab.facts import facts_of
+from edgeproof.lab.facts import Inputs, facts_of
 from edgeproof.lab.reasons import details
 
 GRAVITY: Final[tuple[Decision, ...]] = (
@@ -69,12 +69,15 @@ def decide(
     comparison: Comparison,
     guard: GuardAnalysis | None,
     measurement: str,
+    inputs: Inputs,
     policy: Policy,
     policy_digest: str,
     basis: Literal["signed", "unsigned"],
 ) -> DeploymentDecision:
-    """``guard`` None: it was not asked. ``measurement``: measured, estimated or simulated."""
-    facts = facts_of(comparison, guard.status if guard else None, measurement)
+    """``guard`` None: it was not asked. ``measurement``: measured, estimated or simulated.
+    ``inputs``: what both sides were fed.
+    """
+    facts = facts_of(comparison, guard.status if guard else None, measurement, inputs)
     rules = fired(policy.rules, facts)
     reasons = tuple(
         Reason(

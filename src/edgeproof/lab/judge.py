@@ -33,13 +33,20 @@ def judge(dossier: Dossier, *, with_guard: bool) -> DecisionEnvelopeStatement:
         builds = (dossier.baseline_build, dossier.candidate_build)
         guard = analyse(guard_case(builds, results, quality, comparison, policy))
     weakest = min((result.extra.measurement for result in results), key=WEAKEST_FIRST.index)
+    fed = {result.run_config.input_source for result in results}
     candidate = measured.config.candidate
     return DecisionEnvelopeStatement(
         subject=(resource(candidate.model_name, candidate.artifact),),
         predicate=DecisionStatement(
             job_id=dossier.job_id,
             deployment_decision=decide(
-                comparison, guard, weakest, policy, dossier.policy_digest, basis="signed"
+                comparison,
+                guard,
+                weakest,
+                "dataset" if fed == {"dataset"} else "random",
+                policy,
+                dossier.policy_digest,
+                basis="signed",
             ),
             comparison=comparison,
             guard_analysis=guard,

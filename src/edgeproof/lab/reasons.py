@@ -26,7 +26,7 @@ def details(names: Iterable[str], comparison: Comparison, guard: GuardAnalysis |
         said += [latency_words(gate, comparison) for gate in comparison.latency]
     if "accuracy" in asked:
         said.append(accuracy_words(comparison.accuracy))
-    if "agreement" in asked:
+    if asked & {"agreement", "outputs"}:
         said.append(agreement_words(comparison.agreement))
     if "shape" in asked and not comparison.shape_match:
         said.append("baseline and candidate were fed different shapes")

@@ -8,17 +8,15 @@ of a tail can make it not decidable. Rules may be added that are never milder th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
 
 from edgeproof.contract.errors import FieldError, Refused
 from edgeproof.contract.policy import Decision, Policy
 from edgeproof.contract.runners import ISOLATION_ORDER
-from edgeproof.lab.compare import AccuracyFact, LatencyFact, Mode, overall
 from edgeproof.lab.decide import GRAVITY, fired
-from edgeproof.lab.facts import FACTS
+from edgeproof.lab.facts import FREE, cases
 from edgeproof.lab.gates import ALWAYS_DECIDABLE
 
 # Which way a number may move. What is not named here may not move at all.
@@ -109,13 +107,12 @@ def _rules(kept: Policy, asked: Policy) -> Iterator[tuple[str, str]]:
 
 def _monotone(policy: Policy) -> bool:
     """Whether no fact that gets worse, all else equal, gets a milder decision. Every case is tried."""
-    names = [name for name in FACTS if name != "overall"]
     gravity = {
-        values: _gravity(policy, dict(zip(names, values, strict=True)))
-        for values in product(*(FACTS[name] for name in names))
+        tuple(facts[name] for name in FREE): GRAVITY.index(fired(policy.rules, facts)[0].decision)
+        for facts in cases()
     }
     for values, grave in gravity.items():
-        facts = dict(zip(names, values, strict=True))
+        facts = dict(zip(FREE, values, strict=True))
         for name, moved in _moves(facts):
             if gravity[tuple({**facts, name: moved}.values())] > grave:
                 return False
@@ -131,23 +128,6 @@ def _moves(facts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     # From a smaller margin a regression is further, and so it may become clear of the noise floor.
     if facts["latency"] == "regression" and facts["noise"] == "too_tight":
         yield "noise", "supported"
-
-
-def _gravity(policy: Policy, facts: Mapping[str, str]) -> int:
-    """The place of the decision in ``GRAVITY``: 0 is the gravest."""
-    label = overall(
-        _one_of(Mode, facts["mode"]),
-        facts["shape"] == "match",
-        _one_of(LatencyFact, facts["latency"]),
-        _one_of(AccuracyFact, facts["accuracy"]),
-    )
-    return GRAVITY.index(fired(policy.rules, {**facts, "overall": label})[0].decision)
-
-
-def _one_of(choices: Any, value: str) -> Any:
-    if value not in get_args(choices):
-        raise ValueError(f"{value!r} is none of {get_args(choices)}")
-    return value
 
 
 def _flat(policy: Policy) -> dict[str, Any]:

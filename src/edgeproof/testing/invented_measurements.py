@@ -101,14 +101,17 @@ def invented_quality(scene: Scene) -> RawQuality:
 
     rights = scene.accuracy or (1.0, 1.0)
     baseline, candidate = predict(rights[0]), predict(rights[1])
+    classes = scene.classes or scene.accuracy is not None
     agree = [one == other for one, other in zip(baseline, candidate, strict=True)]
     return RawQuality(
         schema_version="edgeproof-quality-v1",
         samples=count,
         labels=labels if scene.accuracy else None,
         groups=None,
-        baseline=SideQuality(predictions=baseline, nonfinite=0),
-        candidate=SideQuality(predictions=candidate, nonfinite=scene.candidate_nonfinite),
+        baseline=SideQuality(predictions=baseline if classes else None, nonfinite=0),
+        candidate=SideQuality(
+            predictions=candidate if classes else None, nonfinite=scene.candidate_nonfinite
+        ),
         cosine=tuple(round6(0.999 if same else 0.2) for same in agree),
         max_abs_error=tuple(round6(0.05 if same else 4.0) for same in agree),
         relative_error=tuple(round6(0.04 if same else 1.3) for same in agree),

@@ -17,7 +17,8 @@ SHAPES: dict[str, tuple[int, ...]] = {"image": (1, 1, 8, 8)}
 class Scene:
     """What the invented device would have measured. ``ratio`` is candidate over baseline latency.
 
-    ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels).
+    ``accuracy`` are fractions of the labels that baseline and candidate get right (None: no labels;
+    then, with ``classes`` False, the outputs are no scores of classes either).
     ``jitter`` is the relative spread between process pairs. With ``settled`` False no warm-up came to rest.
     ``noise_pct`` is the device's noise floor, None one that could not be found. ``numbers`` is what the
     results claim their numbers to be: to readers they shall look like a device's. ``receipts``: the control
@@ -28,6 +29,7 @@ class Scene:
     job_id: str = "job_test"
     ratio: float = 0.5
     accuracy: tuple[float, float] | None = (0.98, 0.98)
+    classes: bool = True
     images: int = 200
     pairs: int = 8
     blocks: int = 8

@@ -28,7 +28,7 @@ async def test_an_admin_adds_and_everyone_sees(admin: ControlPlaneClient, user: 
     assert (added.policy, added.info.digest) == (STRICT, digest_of(STRICT))
     assert await admin.add_policy(STRICT) == added
     listed = (await user.policies()).policies
-    assert [(one.name, one.version) for one in listed] == [("edgeproof-default", 3), ("strict", 3)]
+    assert [(one.name, one.version) for one in listed] == [("edgeproof-default", 4), ("strict", 3)]
     for name in ("strict", added.info.digest, f"sha256:{added.info.digest}"):
         assert await user.policy(name) == added
 

@@ -1,13 +1,11 @@
 """The default policy's table over every combination of facts there is."""
 
-from collections.abc import Iterator
-from itertools import product
 from typing import get_args
 
 from edgeproof.contract.policy import Decision
 from edgeproof.lab.compare import AccuracyFact, LatencyFact, Mode, overall
 from edgeproof.lab.decide import GRAVITY, fired
-from edgeproof.lab.facts import FACTS
+from edgeproof.lab.facts import FACTS, cases
 from edgeproof.lab.policies import default_policy
 
 # Best first. `overall` is not chosen: it follows from the others.
@@ -16,6 +14,8 @@ SCALES: dict[str, tuple[str, ...]] = {
     "latency": ("improved", "no_regression", "inconclusive", "regression"),
     "accuracy": ("improved", "no_regression", "unmeasured", "inconclusive", "regression"),
     "agreement": ("agrees", "disagrees"),
+    "outputs": ("classes", "other"),
+    "inputs": ("dataset", "random"),
     "shape": ("match", "mismatch"),
     "system": ("match", "mismatch"),
     "stability": ("stable", "unstable"),
@@ -27,12 +27,6 @@ TWINS = {
     "agreement": {"unmeasured": "disagrees"},
     "measurement": {"estimated": "simulated"},
 }
-FREE = [name for name in FACTS if name != "overall"]
-
-
-def facts() -> Iterator[dict[str, str]]:
-    for values in product(*(FACTS[name] for name in FREE)):
-        yield completed(dict(zip(FREE, values, strict=True)))
 
 
 def completed(free: dict[str, str]) -> dict[str, str]:
@@ -46,11 +40,13 @@ def decided(fact: dict[str, str]) -> Decision:
     return fired(default_policy().rules, fact)[0].decision
 
 
-ALL = [(fact, decided(fact)) for fact in facts()]
+ALL = [(fact, decided(fact)) for fact in cases()]
 
 
 def test_every_combination_meets_a_rule() -> None:
-    assert len(ALL) == 5 * 4 * 5 * 3 * 2 * 2 * 2 * 2 * 2 * 3
+    labelled, unlabelled = 4, 1 * 2 * 2  # accuracy; accuracy, outputs and inputs
+    assert len(ALL) == 5 * 4 * (labelled + unlabelled) * 3 * 2 * 2 * 2 * 2 * 2 * 3
+    assert len({tuple(fact.values()) for fact, _ in ALL}) == len(ALL)
     assert all(fired(default_policy().rules, fact)[0].id != "no_rule_unknown" for fact, _ in ALL)
 
 
@@ -58,6 +54,15 @@ def test_the_facts_table_is_the_whole_vocabulary() -> None:
     assert set(FACTS["latency"]) == set(get_args(LatencyFact))
     assert set(FACTS["accuracy"]) == set(get_args(AccuracyFact))
     assert {fact["overall"] for fact, _ in ALL} == set(FACTS["overall"])
+
+
+def test_overall_of_a_case_is_the_comparisons() -> None:
+    assert all(fact == completed(fact) for fact, _ in ALL)
+
+
+def test_labels_are_of_classes_in_a_data_set() -> None:
+    for fact, _ in ALL:
+        assert fact["accuracy"] == "unmeasured" or (fact["outputs"], fact["inputs"]) == ("classes", "dataset")
 
 
 def test_a_worse_fact_never_makes_a_better_decision() -> None:
@@ -90,7 +95,8 @@ def test_nothing_bad_or_unknown_is_deployed_with_a_note_either() -> None:
             assert fact["guard"] == "ok"
             assert not {"regression", "inconclusive"} & {fact["latency"], fact["accuracy"]}
             assert (fact["shape"], fact["measurement"]) == ("match", "measured")
-            assert fact["accuracy"] != "unmeasured" or fact["agreement"] == "agrees"
+            told = (fact["agreement"], fact["outputs"])
+            assert fact["accuracy"] != "unmeasured" or told == ("agrees", "classes")
 
 
 def test_the_good_cases_are_reached() -> None:
@@ -99,6 +105,8 @@ def test_the_good_cases_are_reached() -> None:
         "latency": "improved",
         "accuracy": "no_regression",
         "agreement": "disagrees",  # with labels, agreement decides nothing
+        "outputs": "classes",
+        "inputs": "dataset",
         "shape": "match",
         "system": "match",
         "measurement": "measured",

@@ -1,14 +1,11 @@
 """What is valid and does less than it seems."""
 
-from collections.abc import Iterator
-from itertools import product
-
 import pytest
 from msgspec.structs import replace
 
 from edgeproof.contract.policy import Decision, LatencyGate, LatencyMetric, Policy, Rule
 from edgeproof.lab.decide import DEPLOYS, HELD, fired
-from edgeproof.lab.facts import FACTS
+from edgeproof.lab.facts import cases
 from edgeproof.lab.policies import check_policy, default_policy
 from edgeproof.lab.policies.cautions import cautions
 
@@ -70,15 +67,9 @@ def test_a_rule_for_some_cases_or_a_mild_one_is_as_good_as_none() -> None:
         assert paths(without("noise_floor_review", added=(enough,))) == []
 
 
-def facts() -> Iterator[dict[str, str]]:
-    names = [name for name in FACTS if name != "overall"]
-    for values in product(*(FACTS[name] for name in names)):
-        yield dict(zip(names, values, strict=True))
-
-
 def test_no_policy_deploys_what_never_settled_or_is_below_the_floor() -> None:
     for always in ((rule("deployable"),), (rule("deployable_with_note", stability=("unstable",)),)):
-        for one in facts():
+        for one in cases():
             if one["stability"] == "unstable" or one["noise"] == "too_tight":
                 assert fired(always, one)[0].decision not in DEPLOYS
             elif always[0].when == {}:

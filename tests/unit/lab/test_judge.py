@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edgeproof.contract.canonical import canonical, decode_canonical
-from edgeproof.contract.policy import Decision
+from edgeproof.contract.policy import Decision, Rule
 from edgeproof.contract.statements import DecisionEnvelopeStatement
 from edgeproof.lab.dossier import Dossier, assemble
 from edgeproof.lab.judge import judge
@@ -46,6 +46,7 @@ def dossier_of(scene: Scene) -> Dossier:
         ),
         (replace(GOOD, images=100), "review_required", "accuracy_inconclusive_review"),
         (replace(GOOD, accuracy=None), "deployable_with_note", "accuracy_unmeasured_note"),
+        (replace(GOOD, accuracy=None, classes=False), "review_required", "outputs_unjudged_review"),
         (replace(GOOD, settled=False), "review_required", "warmup_unstable_review"),
         (replace(GOOD, ratio=1.0, noise_pct=5.5), "review_required", "noise_floor_review"),
         (replace(GOOD, noise_pct=5.5), "deployable", "guard_ok_lab_favorable_deployable"),
@@ -86,7 +87,7 @@ def test_the_statement_names_the_candidate_and_all_evidence() -> None:
     decision = predicate.deployment_decision
     assert decision.basis == "signed"
     assert (decision.policy_version, decision.policy_digest) == (
-        "edgeproof-default-v3",
+        "edgeproof-default-v4",
         dossier.policy_digest,
     )
 
@@ -120,10 +121,36 @@ def test_reasons_carry_intervals_in_plain_words() -> None:
     )
 
 
+def test_what_agreement_does_not_tell_is_said_with_its_numbers() -> None:
+    scene = replace(GOOD, accuracy=None, classes=False)
+    told = judge(dossier_of(scene), with_guard=True).predicate.deployment_decision
+    reason = told.reasons[0]
+    assert reason.facts == {"accuracy": "unmeasured", "agreement": "agrees", "outputs": "other"}
+    assert reason.details[-1].startswith("outputs on 1000 inputs: median cosine 0.9990")
+    assert "edgeproof guard" in told.recommended_action
+
+
+@pytest.mark.parametrize(("fed", "decision"), [("dataset", "deployable"), ("random", "review_required")])
+def test_a_policy_may_ask_what_was_fed(fed: str, decision: Decision) -> None:
+    asks = Rule(id="fed", when={"inputs": ("random",)}, decision="review_required", effect="-", action="-")
+    policy = default_policy()
+    scene = replace(GOOD, policy=msgspec.structs.replace(policy, rules=(*policy.rules, asks)))
+    dossier = dossier_of(scene)
+    measured = dossier.measurement.predicate
+    config = msgspec.structs.replace(measured.candidate.run_config, input_source=fed)
+    measured = msgspec.structs.replace(
+        measured,
+        baseline=msgspec.structs.replace(measured.baseline, run_config=config),
+        candidate=msgspec.structs.replace(measured.candidate, run_config=config),
+    )
+    dossier = replace(dossier, measurement=msgspec.structs.replace(dossier.measurement, predicate=measured))
+    assert judge(dossier, with_guard=True).predicate.deployment_decision.decision == decision
+
+
 def test_another_policy_decides_otherwise_from_the_same_measurement() -> None:
     policy = default_policy()
     lenient = tuple(rule for rule in policy.rules if rule.id == "guard_error_block")
     scene = replace(GOOD, policy=msgspec.structs.replace(policy, name="only-errors", rules=lenient))
     told = judge(dossier_of(scene), with_guard=True).predicate.deployment_decision
     assert (told.decision, told.triggered_rules) == ("unknown", ("no_rule_unknown",))
-    assert told.policy_version == "only-errors-v3"
+    assert told.policy_version == "only-errors-v4"

@@ -14,8 +14,8 @@ TEXT = (resources.files("edgeproof.lab.policies") / "edgeproof-default.toml").re
 def test_the_default_policy_is_pinned() -> None:
     """A change of the default policy is a change of what users trust: raise ``version`` with it."""
     policy = default_policy()
-    assert (policy.name, policy.version) == ("edgeproof-default", 3)
-    assert digest_of(policy) == "886f29bfe4aa9acb98566e56d398e312e63c7d07d66bf6d347ff662b637cd32b"
+    assert (policy.name, policy.version) == ("edgeproof-default", 4)
+    assert digest_of(policy) == "92f3bc6b1434ff3cc831204f7cba931bf2a93b08eb0585addb52f66fae09482b"
 
 
 def test_the_default_gates() -> None:
@@ -37,7 +37,7 @@ def test_the_default_gates() -> None:
         ("margin_pct = 3.0", "margin_pct = nan", "$.latency.gates[0].margin_pct", "> 0"),
         ("min_cosine = 0.99", "min_cosine = inf", "$.agreement.min_cosine", "<= 1"),
         ("[accuracy]", "[accuracy]\ncolour = 1", "$.accuracy", "unknown field `colour`"),
-        ("version = 3\n", "", "$", "missing required field `version`"),
+        ("version = 4\n", "", "$", "missing required field `version`"),
         ("looks = [8, 12, 16]", "looks = [12, 8]", "$.latency.looks", "must increase"),
         ("looks = [8, 12, 16]", "looks = [4]", "$.latency.looks[0]", ">= 8"),
         ('metric = "p90"', 'metric = "p50"', "$.latency.gates", "two gates"),

@@ -1,7 +1,5 @@
 """Only what is surely stricter may stand in for an operator's policy."""
 
-from itertools import product
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +8,7 @@ from msgspec.structs import replace
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyGate, Policy, Rule
 from edgeproof.lab.decide import GRAVITY, fired
-from edgeproof.lab.facts import FACTS
+from edgeproof.lab.facts import FACTS, cases
 from edgeproof.lab.policies import default_policy
 from edgeproof.lab.tighten import check_tighter
 
@@ -149,4 +147,4 @@ def test_whatever_is_allowed_is_never_milder(raised: list[str], facts: tuple[str
 
 
 def test_there_are_few_enough_facts_to_try_them_all() -> None:
-    assert len(list(product(*(values for name, values in FACTS.items() if name != "overall")))) < 50_000
+    assert sum(1 for _ in cases()) < 50_000
