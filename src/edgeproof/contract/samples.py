@@ -74,9 +74,10 @@ class RawQuality(Signed, frozen=True, kw_only=True):
     """``edgeproof-quality-v1``: outputs of both sides on the same inputs, in the data set's order.
 
     ``cosine``, ``max_abs_error`` and ``relative_error`` (the length of the difference in lengths of the
-    baseline's output, at most 1e6) compare candidate with baseline, per sample, 6 significant digits; a pair
-    with a non-finite output counts as cosine 0, maximal error 0 and relative error 1. ``groups`` names the
-    original from which a sample was derived, where the data set says so.
+    baseline's output, at most 1e6) compare candidate with baseline, per sample, 6 significant digits, each of
+    the output that is worst by it; a pair with a non-finite output counts as cosine 0, maximal error 0 and
+    relative error 1. ``groups`` names the original from which a sample was derived, where the data set says
+    so.
     """
 
     schema_version: Literal["edgeproof-quality-v1"]

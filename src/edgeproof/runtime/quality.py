@@ -46,10 +46,25 @@ def same_interface(baseline: Session, candidate: Session) -> list[int]:
     return [others.index(one) for one in names] if set(names) == set(others) else list(range(len(names)))
 
 
-def rows(outputs: Sequence[Array], per_call: int) -> Array:
-    """[samples, values]: the float outputs of one call beside each other (all outputs if none is float)."""
+def rows(outputs: Sequence[Array], per_call: int) -> list[Array]:
+    """[samples, values] of each float output of one call (of every output if none is float)."""
     floats = [one for one in outputs if one.dtype.kind == "f"] or list(outputs)
-    return np.concatenate([one.reshape(per_call, -1).astype(np.float64) for one in floats], axis=1)
+    return [one.reshape(per_call, -1).astype(np.float64) for one in floats]
+
+
+def worst_agreement(baseline: Sequence[Array], candidate: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """``agreement`` of each output by itself: per row the least cosine and the largest of either error.
+
+    A row that is not finite in some output counts as 0, 0 and 1.
+    """
+    both = list(zip(baseline, candidate, strict=True))
+    finite = np.all([np.isfinite(left).all(1) & np.isfinite(right).all(1) for left, right in both], axis=0)
+    cosines, errors, relatives = zip(*(agreement(left, right) for left, right in both), strict=True)
+    return (
+        np.where(finite, np.min(cosines, axis=0), 0.0),
+        np.where(finite, np.max(errors, axis=0), 0.0),
+        np.where(finite, np.max(relatives, axis=0), 1.0),
+    )
 
 
 def agreement(baseline: Array, candidate: Array) -> tuple[Array, Array, Array]:
@@ -100,10 +115,11 @@ class _Side:
             found.append([np.array(outputs[index]) for index in self._order])
         return found
 
-    def note(self, calls: Sequence[Sequence[Array]], per_call: int, keep: int) -> Array:
-        """Record the first ``keep`` samples of some calls; returns their rows."""
-        values = np.concatenate([rows(outputs, per_call) for outputs in calls])[:keep]
-        finite = np.isfinite(values).all(1)
+    def note(self, calls: Sequence[Sequence[Array]], per_call: int, keep: int) -> list[Array]:
+        """Record the first ``keep`` samples of some calls; returns the rows of each output."""
+        found = zip(*(rows(outputs, per_call) for outputs in calls), strict=True)
+        values = [np.concatenate(one)[:keep] for one in found]
+        finite = np.all([np.isfinite(one).all(1) for one in values], axis=0)
         self.nonfinite += int((~finite).sum())
         scores = [outputs[0] for outputs in calls]
         if self.predictions is not None and classes(scores[0], per_call) is not None:
@@ -196,7 +212,7 @@ class QualityRun:
                 _same_shapes(outputs)
                 keep = min(len(feeds) * per_call, count - call * per_call)
                 noted = [side.note(found, per_call, keep) for side, found in zip(sides, outputs, strict=True)]
-                cosine, error, relative = agreement(*noted)
+                cosine, error, relative = worst_agreement(*noted)
                 cosines += (float(f"{one:.6g}") for one in cosine)
                 errors += (float(f"{one:.6g}") for one in error)
                 relatives += (float(f"{one:.6g}") for one in relative)

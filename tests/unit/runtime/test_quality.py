@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeproof.runtime.quality import agreement, classes, rows
+from edgeproof.runtime.quality import agreement, classes, rows, worst_agreement
 
 
 def test_agreement_of_rows() -> None:
@@ -34,11 +34,30 @@ def test_scale_is_seen_where_the_cosine_is_blind() -> None:
     assert relative == pytest.approx([9.0] * 3)
 
 
-def test_rows_lay_float_outputs_side_by_side() -> None:
+def test_the_worst_output_counts() -> None:
+    boxes, scores = np.full((3, 40), 600.0), np.full((3, 10), 0.5)
+    lost = scores.copy()
+    lost[1] = 0.0
+    cosine, error, relative = worst_agreement([boxes, scores], [boxes + 1, lost])
+    assert cosine == pytest.approx([1.0, 0.0, 1.0])
+    assert error == pytest.approx([1.0, 1.0, 1.0])
+    assert relative == pytest.approx([1 / 600, 1.0, 1 / 600])
+
+
+def test_a_row_that_is_not_finite_in_one_output_has_no_other() -> None:
+    good, bad = np.array([[3.0], [3.0]]), np.array([[np.inf], [1.0]])
+    cosine, error, relative = worst_agreement([good, good], [-2 * good, bad])
+    assert cosine.tolist() == [0.0, -1.0]
+    assert error.tolist() == [0.0, 9.0]
+    assert relative.tolist() == [1.0, 3.0]
+
+
+def test_rows_are_of_each_float_output() -> None:
     scores, boxes = np.ones((2, 3), np.float16), np.full((2, 2, 2), 5.0, np.float32)
     names = np.zeros((2, 1), np.int64)
-    assert rows([scores, names, boxes], 2).tolist() == [[1.0] * 3 + [5.0] * 4] * 2
-    assert rows([names], 2).tolist() == [[0.0], [0.0]]
+    told = rows([scores, names, boxes], 2)
+    assert [one.tolist() for one in told] == [[[1.0] * 3] * 2, [[5.0] * 4] * 2]
+    assert [one.tolist() for one in rows([names], 2)] == [[[0.0], [0.0]]]
 
 
 @pytest.mark.parametrize(
