@@ -94,7 +94,8 @@ def add(
 def check(file: Path, as_json: bool) -> None:
     """Check the policy in FILE (TOML), offline. Exits 1 and names every fault.
 
-    What is valid but does less than it seems, as a gate that can never be certified, is a warning.
+    What is valid but holds back less than it seems is a warning: a gate that can never be certified, or a
+    regression that is deployed.
     """
     from edgeproof.lab.policies.cautions import cautions
 
