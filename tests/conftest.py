@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine that stalls is no finding; all else stays as Hypothesis has it here or in CI.
+settings.register_profile(
+    "edgeproof", settings.default, deadline=None, suppress_health_check=(HealthCheck.too_slow,)
+)
+settings.load_profile("edgeproof")
 
 
 @pytest.fixture(scope="session")
