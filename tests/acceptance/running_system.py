@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -303,6 +303,36 @@ def demand_done_once(client: Client, job_id: str) -> JobView:
     ends = [event.data["status"] for event in events if event.type == "status"]
     assert ends.count("completed") == 1
     return job
+
+
+DEPLOYS = frozenset({"deployable", "deployable_with_note"})
+
+
+def decision_of(result: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The deployment decision in a job's ``result``; empty where the job has none."""
+    found: Mapping[str, Any] = (result or {}).get("deployment_decision") or {}
+    return found
+
+
+def restless(decision: Mapping[str, Any]) -> bool:
+    """Whether one thing alone stands against it: a measured process that never came to rest.
+
+    That is the noise of the machine that the test runs on, and says nothing of the candidate.
+    """
+    against = [one["rule"] for one in decision.get("reasons", ()) if one["decision"] not in DEPLOYS]
+    return against == ["warmup_unstable_review"]
+
+
+def settled(analyse: Callable[[int], T], decided: Callable[[T], Mapping[str, Any]]) -> T:
+    """What ``analyse`` returns, done again, twice at most, while ``decided`` finds it ``restless``.
+
+    ``analyse`` gets the number of the analysis, from 1: a job's id is good for once.
+    """
+    for number in (1, 2):
+        done = analyse(number)
+        if not restless(decided(done)):
+            return done
+    return analyse(3)
 
 
 def printed(result: subprocess.CompletedProcess[str]) -> Any:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import nbformat
 import pytest
 import yaml
 
-from .running_system import JOB_SECONDS, Up, environment
+from .running_system import JOB_SECONDS, Up, decision_of, environment, settled
 from .tiny_models import TinyModels
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "gate"
@@ -44,6 +45,17 @@ def run(system: Up, checkout: Path, *command: str, **more: str) -> subprocess.Co
     )  # fmt: skip
 
 
+def gated(system: Up, checkout: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """``run``, and again where nothing but the machine's noise held the candidate up."""
+    client = system.client()
+
+    def newest(_: object) -> Mapping[str, Any]:
+        (job,) = client.jobs(limit=1).jobs
+        return decision_of(client.job(job.job_id).view.result)
+
+    return settled(lambda _: run(system, checkout, *command, **more), newest)
+
+
 def pipeline(name: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((EXAMPLES / name).read_text())
     return found
@@ -51,7 +63,7 @@ def pipeline(name: str) -> dict[str, Any]:
 
 def test_the_shell_script_lets_a_better_candidate_through(system: Up, checkout: Path) -> None:
     script = str(EXAMPLES / "gate.sh")
-    done = run(system, checkout, script, "candidate.onnx", "deployed.onnx", "test.npz", "out")
+    done = gated(system, checkout, script, "candidate.onnx", "deployed.onnx", "test.npz", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (checkout / "out" / "report.html").exists()
 
@@ -74,7 +86,7 @@ def test_the_github_workflow(system: Up, checkout: Path) -> None:
     runner = {"GITHUB_REPOSITORY": "us/models", "GITHUB_SHA": "0" * 40, "GITHUB_STEP_SUMMARY": "summary.md"}
     for name, script in steps.items():
         # As GitHub's runners start a step's shell.
-        done = run(
+        done = gated(
             system, checkout, "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script, **runner
         )
         assert done.returncode == 0, (name, done.stdout + done.stderr)
@@ -85,7 +97,7 @@ def test_the_gitlab_pipeline(system: Up, checkout: Path) -> None:
     job = pipeline("gitlab-ci.yml")["model-gate"]
     assert job["before_script"] == ["pip install edgeproof"]
     runner = {"CI_PROJECT_PATH": "us/models", "CI_COMMIT_SHA": "0" * 40}
-    done = run(system, checkout, "bash", "-eo", "pipefail", "-c", "\n".join(job["script"]), **runner)
+    done = gated(system, checkout, "bash", "-eo", "pipefail", "-c", "\n".join(job["script"]), **runner)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all((checkout / path).exists() for path in job["artifacts"]["paths"])
 
@@ -96,7 +108,7 @@ def test_the_notebook(system: Up, checkout: Path) -> None:
     nbformat.validate(notebook)
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs for cell in notebook.cells if cell.cell_type == "code")
-    done = run(system, checkout, sys.executable, "-c", "\n\n".join(cells))
+    done = gated(system, checkout, sys.executable, "-c", "\n\n".join(cells))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "deployable signed" in done.stdout
     assert "unsigned" in done.stdout.splitlines()[-1]

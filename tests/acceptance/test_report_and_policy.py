@@ -1,14 +1,16 @@
 """``edgeproof policy …`` and ``edgeproof report`` against a real system."""
 
+import subprocess
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .running_system import Up, edgeproof, printed
+from .running_system import Up, decision_of, edgeproof, printed, settled
 from .tiny_models import TinyModels
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 TEXT = (resources.files("edgeproof.lab.policies") / "edgeproof-default.toml").read_text(encoding="utf-8")
 WITH_TAILS = TEXT.replace('"edgeproof-default"', '"with-tails"').replace(
@@ -33,11 +35,14 @@ def test_a_policy_is_added_named_by_a_job_and_its_report_written_again(
     assert ("with-tails", digest) in [(one["name"], one["digest"]) for one in listed]
     assert printed(edgeproof("policy", "show", "with-tails", *there, "--json"))["info"]["digest"] == digest
 
-    told = edgeproof(
-        "analyze", str(models.quick), "--baseline", str(models.slow), "--dataset", str(models.dataset),
-        "--policy", "with-tails", "--job-id", "tails", "--batch", "1", "--threads", "1", "--runs", "30",
-        "--preset", "source", "--out", str(tmp_path / "first"), "--json", *there,
-    )  # fmt: skip
+    def with_tails(number: int) -> subprocess.CompletedProcess[str]:
+        return edgeproof(
+            "analyze", str(models.quick), "--baseline", str(models.slow), "--dataset", str(models.dataset),
+            "--policy", "with-tails", "--job-id", f"tails-{number}", "--batch", "1", "--threads", "1",
+            "--runs", "30", "--preset", "source", "--out", str(tmp_path / "first"), "--json", *there,
+        )  # fmt: skip
+
+    told = settled(with_tails, lambda one: decision_of(printed(one).get("result")))
     assert told.returncode == 0, told
     comparison = printed(told)["result"]["comparison"]["result"]
     verdicts = {gate["metric"]: gate["verdict"] for gate in comparison["latency"]}
@@ -45,7 +50,7 @@ def test_a_policy_is_added_named_by_a_job_and_its_report_written_again(
     assert verdicts["p99"] == "not_decidable"
     assert [one["metric"] for one in comparison["shown"]] == ["p95"]
 
-    again = edgeproof("report", "tails", "--out", str(tmp_path / "again"), *there)
+    again = edgeproof("report", printed(told)["job_id"], "--out", str(tmp_path / "again"), *there)
     assert again.returncode == 0, again
     for name in ("report.html", "report.md", "summary.json", "trust.json"):
         first, second = ((tmp_path / out / name).read_text() for out in ("first", "again"))
@@ -71,7 +76,7 @@ def test_what_cannot_be_done_is_said(system: Up, tmp_path: Path) -> None:
 def test_a_request_may_tighten_and_its_evidence_holds(system: Up, models: TinyModels, tmp_path: Path) -> None:
     file, out = tmp_path / "mine.toml", tmp_path / "out"
 
-    def analyze(text: str) -> tuple[int, dict[str, object]]:
+    def analyze(text: str) -> tuple[int, dict[str, Any]]:
         file.write_text(text)
         told = edgeproof(
             "analyze", str(models.quick), "--baseline", str(models.slow), "--tighten", str(file),
@@ -83,7 +88,8 @@ def test_a_request_may_tighten_and_its_evidence_holds(system: Up, models: TinyMo
     mine = TEXT.replace('"edgeproof-default"', '"mine"')
     code, problem = analyze(mine.replace("margin_pp = 1.0", "margin_pp = 9.0", 1))
     assert (code, problem["code"]) == (1, "policy_not_allowed")
-    code, job = analyze(mine.replace("margin_pct = 3.0", "margin_pct = 1.0", 1))
+    stricter = mine.replace("margin_pct = 3.0", "margin_pct = 1.0", 1)
+    code, job = settled(lambda _: analyze(stricter), lambda told: decision_of(told[1].get("result")))
     assert code == 0, job
     checked = edgeproof("verify", str(out / "evidence"), "--trust", str(out / "trust.json"))
     assert checked.returncode == 0, checked
