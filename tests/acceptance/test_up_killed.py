@@ -12,8 +12,10 @@ from .tiny_models import TinyModels
 pytestmark = pytest.mark.slow
 
 
-def test_nothing_is_left_of_it_and_its_job_is_done_later(data_dir: Path, models: TinyModels) -> None:
-    lease = ("--lease-seconds", "3", "--heartbeat-seconds", "0.5")
+def test_nothing_is_left_of_it_and_its_job_is_done_later(
+    data_dir: Path, models: TinyModels, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lease = ("--lease-seconds", "10", "--heartbeat-seconds", "0.5")
     with up(data_dir, *lease) as system:
         client = system.client()
         options = {
@@ -25,7 +27,9 @@ def test_nothing_is_left_of_it_and_its_job_is_done_later(data_dir: Path, models:
         started = descendants(system.process.pid)
         assert len(started) >= 6, "PostgreSQL, server, runner, stage and a pair of measured processes"
         system.process.kill()
-        demand_gone(started)
+        seconds = demand_gone(started)
+        with capsys.disabled():
+            print(f"\nwhat up had started was gone after {seconds:.2f} s (goal: under 2 s)")  # noqa: T201
         assert live(naming(data_dir)) == []
         system.process.wait()
     with up(data_dir, *lease) as again:

@@ -260,5 +260,5 @@ async def test_processes_die_with_their_parent(
     pair = [one for one in psutil.Process(parent.pid).children() if one.pid != seen.pid] + [seen]
     parent.kill()
     await parent.wait()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, pair, 2)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, pair, 10)
     assert alive == []

@@ -78,7 +78,7 @@ async def test_the_command_ends_with_a_killed_parent(
     assert (sleeper.pid == pid) is by_kernel
     parent.kill()
     parent.wait()
-    assert await eventually(lambda: _gone(sleeper), 2)
+    assert await eventually(lambda: _gone(sleeper), 10)
 
 
 async def test_a_child_that_was_not_released_ends_without_running_its_command(
@@ -88,4 +88,4 @@ async def test_a_child_that_was_not_released_ends_without_running_its_command(
     child = psutil.Process(pid)
     parent.kill()
     parent.wait()
-    assert await eventually(lambda: _gone(child), 2)
+    assert await eventually(lambda: _gone(child), 10)

@@ -131,7 +131,7 @@ async def test_an_ordinary_user(
     await connection.close()
     assert Path(f"/proc/{parent.said['pid']}").stat().st_uid == NOBODY
     parent.kill()
-    assert await eventually(lambda: not server_pids(home), 2)
+    assert await eventually(lambda: not server_pids(home), 10)
     # Root looks at the user's directory, and leaves it usable for its user.
     root = await control_plane(home / "data", "once")
     assert "dsn" in root.said, root.said
@@ -169,7 +169,7 @@ async def test_root_without_namespaces_uses_a_uid_of_its_own(
     assert "dsn" in again.said, again.said
     assert (path / "cluster").stat().st_uid == uid
     again.kill()
-    assert await eventually(lambda: not server_pids(path), 2)
+    assert await eventually(lambda: not server_pids(path), 10)
     with pytest.raises((asyncpg.PostgresError, OSError)):
         await query
 
