@@ -68,7 +68,8 @@ def system(
     with up(
         data_dir,
         *("--port", str(proxy.upstream), "--public-url", f"http://127.0.0.1:{proxy.port}"),
-        *("--lease-seconds", "3", "--heartbeat-seconds", "0.5"),
+        # Longer than a busy machine needs to start a killed process again.
+        *("--lease-seconds", "10", "--heartbeat-seconds", "0.5"),
     ) as started:
         yield started
 

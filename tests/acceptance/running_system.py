@@ -241,16 +241,26 @@ def run_of(job: JobView, role: str) -> RunView | None:
     return next((run for run in job.runs if run.role == role), None)
 
 
-def leased(client: Client, job_id: str, run_id: str, attempt: int = 1) -> RunView:
-    """The run once it is leased for the ``attempt``-th time or more."""
+def leased(client: Client, job_id: str, run_id: str) -> RunView:
+    """The run once it is leased."""
 
     def found() -> RunView | None:
         job = client.job(job_id).view
         assert job.status in ("queued", "running"), job
         run = next((run for run in job.runs if run.run_id == run_id), None)
-        return run if run is not None and run.state == "CLAIMED" and run.attempt >= attempt else None
+        return run if run is not None and run.state == "CLAIMED" else None
 
-    return until(found, f"run {run_id} is leased, attempt {attempt}", JOB_SECONDS)
+    return until(found, f"run {run_id} is leased", JOB_SECONDS)
+
+
+def claimed_again(client: Client, job_id: str, run_id: str, attempt: int) -> RunView:
+    """The run once it was claimed for the ``attempt``-th time or more, whatever became of it since."""
+
+    def found() -> RunView | None:
+        runs = client.job(job_id).view.runs
+        return next((one for one in runs if one.run_id == run_id and one.attempt >= attempt), None)
+
+    return until(found, f"run {run_id} is claimed, attempt {attempt}", JOB_SECONDS)
 
 
 def measuring(client: Client, job_id: str) -> RunView:

@@ -20,6 +20,7 @@ from .cutting_proxy import CuttingProxy
 from .running_system import (
     EDGEPROOF,
     Up,
+    claimed_again,
     demand_done_once,
     demand_gone,
     edgeproof,
@@ -140,7 +141,7 @@ def test_a_stalled_runner_that_comes_back_writes_nothing(
     stalled.suspend()
     try:
         with runner(system.address, tmp_path / "other", printed(enrolment)["token"]):
-            taken = leased(client, job_id, late.run_id, attempt=held.attempt + 1)
+            taken = claimed_again(client, job_id, late.run_id, held.attempt + 1)
             assert taken.runner_id != held.runner_id
             late.forward()
             assert late.reply.startswith(b"HTTP/1.1 409 "), late.reply

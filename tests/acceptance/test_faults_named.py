@@ -20,7 +20,17 @@ from edgeproof.contract.jobs import JobView
 from edgeproof.testing.weather import Chances
 
 from .cutting_proxy import CuttingProxy
-from .running_system import Up, demand_done_once, demand_gone, edgeproof, free_port, kill, leased, until, up
+from .running_system import (
+    Up,
+    claimed_again,
+    demand_done_once,
+    demand_gone,
+    edgeproof,
+    free_port,
+    kill,
+    until,
+    up,
+)
 from .simulated_device import Device, device, queue
 
 pytestmark = pytest.mark.slow
@@ -258,7 +268,7 @@ def test_a_connection_that_is_cut_for_longer_than_the_lease(
         late.wait()
         with wire.severed():
             other.start()
-            leased(user, job_id, late.run_id, attempt=2)
+            claimed_again(user, job_id, late.run_id, attempt=2)
         late.forward()
         assert late.reply.startswith(b"HTTP/1.1 409 "), late.reply
         job = demand_done_once(user, job_id)
