@@ -50,10 +50,15 @@ def settings(url: str) -> Settings:
 
 
 @pytest.fixture
-async def server(control_plane: ControlPlane, port: int, url: str) -> AsyncIterator[ControlPlane]:
-    """The control plane while Granian serves it; short limits on slow bodies."""
-    limits = BodyLimits(pace=Pace(idle_seconds=0.5, grace_seconds=0.5))
-    app = create_app(control_plane, limits)
+def pace() -> Pace:
+    """How slowly a body may arrive; a test of slow bodies overrides it."""
+    return Pace()
+
+
+@pytest.fixture
+async def server(control_plane: ControlPlane, port: int, url: str, pace: Pace) -> AsyncIterator[ControlPlane]:
+    """The control plane while Granian serves it."""
+    app = create_app(control_plane, BodyLimits(pace=pace))
     granian = Server(app, "127.0.0.1", port, interface=Interfaces.ASGI, log_enabled=False)
     serving = asyncio.create_task(granian.serve())
     async with ControlPlaneClient(url, retry=RetryPolicy(attempts=20, cap_seconds=0.2)) as probe:

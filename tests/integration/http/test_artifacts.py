@@ -100,7 +100,7 @@ async def test_an_upload_that_stops_half_way_leaves_nothing(
     half = DATA[: len(DATA) // 2]
     writer.write(b"%x\r\n%s\r\n" % (len(half), half) if chunked else half)
     await writer.drain()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not blobs(tmp_path):
             await asyncio.sleep(0.01)
         writer.transport.abort()

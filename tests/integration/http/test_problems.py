@@ -14,6 +14,7 @@ import pytest
 
 from edgeproof.client import ControlPlaneClient, RetryPolicy
 from edgeproof.contract.errors import CODES, Refused
+from edgeproof.http.body_guard import Pace
 from edgeproof.server.plane.control_plane import ControlPlane
 
 
@@ -126,6 +127,7 @@ async def test_what_a_job_would_keep_is_small(raw: httpx.AsyncClient) -> None:
     assert (await problem(response))["code"] == "body_too_large"
 
 
+@pytest.mark.parametrize("pace", [Pace(idle_seconds=2, grace_seconds=2)])
 async def test_a_body_that_stops_coming(port: int, user: ControlPlaneClient) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /api/analyze HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {user.token}\r\n"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from edgeproof.contract.canonical import sha256_hex
+from edgeproof.http.body_guard import Pace
 
 from .conftest import SECRET, Scene, told
 
@@ -57,6 +58,7 @@ async def test_an_artifact_beyond_what_the_spec_allows(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("route", ["/api/runners/register", "/api/queue/claim", "/api/queue/{run}/submit"])
+@pytest.mark.parametrize("pace", [Pace(idle_seconds=2, grace_seconds=2)])
 async def test_a_body_that_never_ends(scene: Scene, route: str) -> None:
     """A byte, then nothing: the server does not wait for the rest."""
     host, port = scene.url.removeprefix("http://").split(":")
