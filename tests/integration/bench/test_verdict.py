@@ -18,7 +18,14 @@ BLOCKS = 10
 
 
 def children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in psutil.Process().children() if is_live(one)]
+
+
+def is_live(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -> None:

@@ -22,11 +22,16 @@ def left_behind() -> list[psutil.Process]:
 
     Others may be children of this one too, such as the session's PostgreSQL.
     """
-    return [
-        one
-        for one in psutil.Process().children()
-        if one.status() == psutil.STATUS_ZOMBIE or "edgeproof.runtime" in " ".join(one.cmdline())
-    ]
+    return [one for one in psutil.Process().children() if _is_left_behind(one)]
+
+
+def _is_left_behind(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or "edgeproof.runtime" in " ".join(process.cmdline())
+    except psutil.ZombieProcess:
+        return True
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _save(path: Path, nodes: list[onnx.NodeProto], *, dtype: int = TensorProto.FLOAT, classes: int = CLASSES,
