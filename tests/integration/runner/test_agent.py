@@ -127,7 +127,7 @@ async def test_cancelling_ends_the_child_quickly(scene) -> None:
         asked = time.monotonic()
         await scene.server.until(run, "CANCELLED")
         await serving
-    assert time.monotonic() - asked < 3
+    assert time.monotonic() - asked < 10
     assert [one.code for one in run.failures] == ["cancelled"]
     assert run.submissions == 0
 
@@ -184,7 +184,7 @@ async def test_while_it_works_its_folder_tells_what_it_does(scene) -> None:
 
 async def test_stopping_while_nothing_is_to_be_done_is_quick(scene) -> None:
     serving = asyncio.create_task(scene.agent().serve(scene.stop))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while "claim" not in scene.server.calls:
             scene.server.turned.clear()
             await scene.server.turned.wait()
@@ -314,7 +314,7 @@ async def test_a_result_that_is_refused_fails_the_run_and_not_the_runner(scene) 
 
 async def test_two_runners_do_not_share_a_home(scene) -> None:
     serving = asyncio.create_task(scene.agent().serve(scene.stop))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while "claim" not in scene.server.calls:
             scene.server.turned.clear()
             await scene.server.turned.wait()

@@ -260,4 +260,4 @@ async def test_the_reaper_runs_until_the_server_stops(yard: Any) -> None:
         while (await yard.job(job.job_id)).status != "cancelled":
             await asyncio.sleep(0.01)
     yard.plane.stopping.set()
-    await asyncio.wait_for(reaper, 3)
+    await asyncio.wait_for(reaper, 10)

@@ -85,13 +85,13 @@ async def test_a_follower_is_woken_by_each_event_and_let_go_when_the_server_stop
     assert (await anext(events)).data == {"status": "queued"}
     following = asyncio.ensure_future(anext(events))
     await yard.one.take()
-    # Far below the polling fallback, so that only a wake-up can have done it.
-    assert (await asyncio.wait_for(following, 3)).data == {"status": "running"}
+    # Below the polling fallback, so that only a wake-up can have done it.
+    assert (await asyncio.wait_for(following, 4)).data == {"status": "running"}
     assert (await anext(events)).type == "metadata"
     following = asyncio.ensure_future(anext(events))
     yard.plane.stopping.set()
     with pytest.raises(StopAsyncIteration):
-        await asyncio.wait_for(following, 3)
+        await asyncio.wait_for(following, 4)
 
 
 async def test_evidence_that_does_not_hold_fails_the_job_in_lab_validation(yard: Any) -> None:

@@ -88,7 +88,7 @@ async def test_a_claim_that_waits_is_woken_with_the_class(yard: Any) -> None:
     assert await rest_classes(yard.plane) > 0
     claiming = asyncio.create_task(yard.one.claim(wait_seconds=30))
     job = await yard.analyze()
-    assert (await asyncio.wait_for(claiming, 5)).job_id == job.job_id
+    assert (await asyncio.wait_for(claiming, 10)).job_id == job.job_id
 
 
 async def test_a_class_that_a_transaction_has_found_is_left_awake(

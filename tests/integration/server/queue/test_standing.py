@@ -90,7 +90,7 @@ async def test_release_reaches_a_claim_that_waits(
     assert not waiting.done()
     await set_standing(yard.plane, operator, runner_id, "active", "")
     # Below the shortest polling pause, so that only the release's own call can have done it.
-    assert (await asyncio.wait_for(waiting, 4)).job_id == job.job_id
+    assert (await asyncio.wait_for(waiting, 10)).job_id == job.job_id
 
 
 async def test_infrastructure_errors_in_a_row_quarantine_a_runner_visibly(
