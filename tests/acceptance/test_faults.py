@@ -129,6 +129,7 @@ def test_postgresql_killed_while_a_runner_measures(
     assert system.successor("postgres", victim)
 
 
+@pytest.mark.timeout(400)
 def test_a_stalled_runner_that_comes_back_writes_nothing(
     system: Up, client: Client, start_job: Callable[..., str], proxy: CuttingProxy, tmp_path: Path
 ) -> None:
