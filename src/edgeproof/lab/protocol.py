@@ -15,7 +15,8 @@ from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.contamination import CONTENDED, FLAGS, alike
 from edgeproof.domain.warmup import finished, settled, window_calls
 
-SIDES: Final[tuple[Literal["baseline"], Literal["candidate"]]] = ("baseline", "candidate")
+Side = Literal["baseline", "candidate"]
+SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
 
 
 def demand(holds: bool, message: str) -> None:

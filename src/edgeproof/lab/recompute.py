@@ -13,7 +13,8 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples, SideQuality, SideSamples
-from edgeproof.contract.statements import MeasuredArtifact, Measurement, RuntimeConfig
+from edgeproof.contract.statements import MeasuredArtifact, Measurement, NoiseFloor, RuntimeConfig
+from edgeproof.domain.device_state import device_state
 from edgeproof.domain.input_shapes import image_axes
 from edgeproof.domain.measurement import (
     NOT_FINITE,
@@ -24,37 +25,36 @@ from edgeproof.domain.measurement import (
     fps,
     summarise,
 )
-from edgeproof.lab.protocol import check_protocol, demand
+from edgeproof.lab.protocol import SIDES, Side, check_protocol, demand
 
 
 def check_results(measured: Measurement, samples: RawSamples, quality: RawQuality) -> None:
     """Raises ``Refused`` (``chain_broken``) naming the side and the number that differ."""
     check_protocol(measured.config.plan, samples.pairs, measured.baseline.run_config.threads)
-    demand(
-        set(measured.noise.floor_pct) <= set(get_args(LatencyMetric))
-        and all(floor >= 0 for floor in measured.noise.floor_pct.values())
-        and 0 <= measured.noise.background <= 1,
-        "the noise floor is impossible",
-    )
+    _check_noise(measured.noise)
     _check_quality(measured.config, quality)
-    baseline = tuple(pair.baseline for pair in samples.pairs)
-    candidate = tuple(pair.candidate for pair in samples.pairs)
-    config = measured.config
-    _check_side("baseline", measured.baseline, config.baseline, config, baseline, quality, quality.baseline)
-    _check_side(
-        "candidate", measured.candidate, config.candidate, config, candidate, quality, quality.candidate
+    for side in SIDES:
+        _check_side(side, measured, tuple(getattr(pair, side) for pair in samples.pairs), quality)
+
+
+def _check_noise(noise: NoiseFloor) -> None:
+    demand(
+        set(noise.floor_pct) <= set(get_args(LatencyMetric))
+        and all(floor >= 0 for floor in noise.floor_pct.values())
+        and 0 <= noise.background <= 1
+        and (noise.pairs > 0 or not noise.floor_pct),
+        "the noise floor is impossible",
     )
 
 
 def _check_side(
-    name: str,
-    result: RuntimeResult,
-    told: MeasuredArtifact,
-    config: RuntimeConfig,
-    sides: tuple[SideSamples, ...],
-    quality: RawQuality,
-    outputs: SideQuality,
+    name: Side, measured: Measurement, sides: tuple[SideSamples, ...], quality: RawQuality
 ) -> None:
+    config = measured.config
+    result: RuntimeResult = getattr(measured, name)
+    told: MeasuredArtifact = getattr(config, name)
+    outputs: SideQuality = getattr(quality, name)
+    extra, state = result.extra, device_state(measured.environment_before, measured.environment_after)
     try:
         summary = summarise(sides)
     except ValueError as error:
@@ -65,8 +65,9 @@ def _check_side(
     shape = (result.batch, result.height, result.width)
     key = compare_key(result.model, result.batch, result.height, result.width, result.precision, ran.threads)
     facts: dict[str, tuple[object, object]] = {
-        "artifact": (result.extra.runtime_artifact_sha256, told.artifact),
-        "source model": (result.extra.source_model_sha256, told.source),
+        "artifact": (extra.runtime_artifact_sha256, told.artifact),
+        "source model": (extra.source_model_sha256, told.source),
+        "state of the device": ((extra.power_mode, extra.governor, extra.max_clocks), state),
         "backend": ((result.backend, result.target), (config.backend, config.target)),
         "backend key": (result.backend_key, backend_key(config.backend, config.target)),
         "latency summary": (result.latency_ms, summary),
@@ -86,7 +87,7 @@ def _check_side(
         "shape": (shape, image_axes(result.input_shapes)),
         "model": (result.model, told.model_name),
         "precision": (result.precision, told.precision),
-        "input": ({ran.input_source, result.extra.input_mode}, {_input(config)}),
+        "input": ({ran.input_source, extra.input_mode}, {_input(config)}),
         "number of settling calls": (ran.warmup, config.plan.settle_calls),
     }
     for what, (stated, recomputed) in facts.items():

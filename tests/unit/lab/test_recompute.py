@@ -24,7 +24,7 @@ def stated(**changes: object) -> Measurement:
     return replace(MEASURED, candidate=replace(MEASURED.candidate, **changes))
 
 
-def renamed(result: RuntimeResult, **changes: str) -> dict[str, object]:
+def renamed(result: RuntimeResult, **changes: object) -> dict[str, object]:
     """``changes`` with a compare key to match."""
     to = replace(result, **changes)
     key = compare_key(to.model, to.batch, to.height, to.width, to.precision, to.run_config.threads)
@@ -68,6 +68,9 @@ def test_honest_numbers_hold() -> None:
         (lambda it: {"extra": replace(it.extra, source_model_sha256="f" * 64)}, "source model"),
         (lambda it: {"extra": replace(it.extra, input_mode="random")}, "input"),
         (lambda it: {"run_config": replace(it.run_config, input_source="random")}, "input"),
+        (lambda it: {"extra": replace(it.extra, power_mode="15W")}, "state of the device"),
+        (lambda it: {"height": 16}, "compare key"),
+        (lambda it: renamed(it, height=16), "shape"),
         (lambda it: {"run_config": replace(it.run_config, warmup=9)}, "number of settling calls"),
         (lambda it: renamed(it, precision="fp16"), "precision"),
         (lambda it: renamed(it, model="another"), "model"),
@@ -298,6 +301,10 @@ def test_a_floor_was_found_under_a_share_of_a_load() -> None:
     for background in (-0.1, 1.1):
         measured = replace(MEASURED, noise=replace(MEASURED.noise, background=background))
         assert words(measured) == "the noise floor is impossible"
+
+
+def test_a_floor_is_of_some_pairs() -> None:
+    assert words(replace(MEASURED, noise=replace(MEASURED.noise, pairs=0))) == "the noise floor is impossible"
 
 
 @pytest.mark.parametrize("floors", [{"p50": -1.0}, {"p98": 1.0}])

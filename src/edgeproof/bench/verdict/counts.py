@@ -15,7 +15,7 @@ from scipy import stats
 from edgeproof.bench.verdict import goals
 from edgeproof.bench.verdict.goals import ROWS, Row, Status
 from edgeproof.bench.verdict.rotation import pair_of
-from edgeproof.bench.verdict.sequential import RULES
+from edgeproof.bench.verdict.sequential import RULES, is_sequential
 from edgeproof.bench.verdict.traces import Condition, Record, Rotation, Session, TimedDuet, unlike
 from edgeproof.bench.verdict.trials import Trials, Verdict, policy_at
 from edgeproof.bench.verdict.variants import BASELINE, reference_of, slowdown_of, slowed_by
@@ -26,6 +26,8 @@ from edgeproof.lab.gates import pair_values
 
 CONFIDENCE: Final = 0.95
 OUTLYING_PCT: Final = 3.0
+QUIET_WAIT: Final = 0.01
+"""Blocks that wait longer than this share of their time have company."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +72,15 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimeCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Whole duets of models of 5 ms or less, quiet. Seconds are None without any.
+    """Whole duets of models of 5 ms or less, quiet. Seconds are None without any. ``inconclusive`` of them
+    came to the last look without a verdict, and count with the time that took.
 
     ``low_seconds`` and ``high_seconds`` are the 95 % interval of the median by order statistics, None for
     fewer than 6 duets. ``by_model`` are each model's duets and their median.
     """
 
     duets: int
+    inconclusive: int
     by_model: dict[str, tuple[int, float]]
     median_seconds: float | None
     low_seconds: float | None
@@ -107,7 +111,8 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """What was played under one condition.
 
-    ``wait`` is the median share of a block's time in a run queue; ``contaminated`` the share of blocks and
+    ``wait`` is the median share of a block's time in a run queue, ``disturbed`` the share of rotations in
+    whose median it was more than ``QUIET_WAIT``; ``contaminated`` the share of blocks and
     ``unsettled`` that of processes whose warm-up never came to rest.
     """
 
@@ -116,6 +121,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: dict[str, float]
     minutes: float
     wait: float
+    disturbed: float
     contaminated: float
     unsettled: float
 
@@ -235,7 +241,7 @@ class _Condition:
         for value in pair_values([pair], "p50"):
             self.ratios[rotation.model, slowdown].append(value.log_ratio)
             self.latencies[rotation.model].append(value.baseline / 1e6)
-        if not rotation.sequential:
+        if not rotation.sequential or not is_sequential(rotation.index):
             return
         one, other = rotation.sequential[reference_of(variant)], rotation.sequential[variant]
         for before, after in ((one.before, other.before), (one.after, other.after)):
@@ -250,6 +256,7 @@ class _Condition:
             latency_ms={model: round6(median(values)) for model, values in self.latencies.items()},
             minutes=round(self.seconds / 60, 1),
             wait=round6(median(self.waits)) if self.waits else 0.0,
+            disturbed=round6(sum(one > QUIET_WAIT for one in self.waits) / max(len(self.waits), 1)),
             contaminated=round6(self.flagged / self.blocks) if self.blocks else 0.0,
             unsettled=round6(self.unsettled / self.processes) if self.processes else 0.0,
         )
@@ -331,7 +338,7 @@ def _times(duets: Iterable[TimedDuet]) -> TimeCount:
     counted = [one for one in duets if one.condition == "quiet" and one.model in goals.TIMED_MODELS]
     if not counted:
         return TimeCount(
-            duets=0, by_model={}, median_seconds=None, low_seconds=None, high_seconds=None,
+            duets=0, inconclusive=0, by_model={}, median_seconds=None, low_seconds=None, high_seconds=None,
             longest_seconds=None, median_pairs=None, status="too few",
         )  # fmt: skip
     seconds = sorted(one.seconds for one in counted)
@@ -340,6 +347,7 @@ def _times(duets: Iterable[TimedDuet]) -> TimeCount:
     beyond = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(seconds), 0.5))
     return TimeCount(
         duets=len(counted),
+        inconclusive=sum(one.verdict == "inconclusive" for one in counted),
         by_model={
             model: (len(taken), round6(median(taken)))
             for model in goals.TIMED_MODELS

@@ -7,6 +7,7 @@ from typing import Final
 
 from edgeproof.bench.verdict.counts import (
     OUTLYING_PCT,
+    QUIET_WAIT,
     GoalCount,
     RowCount,
     Share,
@@ -28,8 +29,10 @@ Models of about 0.5, 5 and 30 ms are chains of equal convolutions. In one rotati
 baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved on the same processors (under load:
 baseline and twin, on those that are free). Each variant's pairs with the baseline are judged by the code that
 judges jobs, under the default policy (looks at 8, 12 and 16 pairs) with the row's margin for the median; the
-p90 gate keeps its 5 %. Two variants are slowed by 3 %, the second of which makes its pairs with the twin:
-trials on their margin take all 16 pairs, twice as many as most. A slowdown is a spin of exactly that share of
+p90 gate keeps its 5 %. A round is played again unless the blocks of all its sides bore the load of the
+quietest, where a job's has two sides to agree: these pairs are somewhat cleaner than a job's. Two variants
+are slowed by 3 %, the second of which makes its pairs with the twin: trials on their margin take all 16
+pairs, twice as many as most. A slowdown is a spin of exactly that share of
 each call. The 5 % of the 5 ms model is a heavier model instead: one layer more than 20, of which the first is
 lighter, so it is about 5 %; what it truly costs is its median ratio in the table of spreads. The policy's
 confidence of 95 % is shared by all looks and gates: each interval is one of 99.17 %.
@@ -46,12 +49,14 @@ can mend it, `met` only when all were played: when the recording stops favours n
 no proof: 0 of 300 leaves a rate of up to 1.2 % open.
 
 The time to a verdict is that of the measurement: builds, transfers and the measuring of a
-noise floor that the runner does not remember yet (up to as long again) are not in it. Its median has an
-interval of 95 % too, by order statistics.
+noise floor that the runner does not remember yet (up to as long again) are not in it. The candidates are by
+turns the twin and the heavier model; near a margin it takes twice as long. Its median has an interval of 95 %
+too, by order statistics.
 """
 _SEQUENTIAL: Final = """\
-Processes of the same rotations each ran 50 calls in one go (after 5 to warm up), before and after the
-interleaved blocks. How often each rule calls the candidate a regression: at 0 % every time is a false alarm.
+In every seventh rotation each process ran 50 calls in one go (after 5 to warm up), one process after the
+other in an order that turns, before and after the interleaved blocks. How often each rule calls the
+candidate a regression: at 0 % every time is a false alarm.
 The two runs of a process are not independent, so these intervals are too narrow.
 """
 _AGAIN: Final = """\
@@ -65,8 +70,6 @@ On a machine with nothing else to do, as often as it takes; every call adds a se
 `--quick` records for 8 minutes and fills no row. `--json` prints these counts. Judging executes nothing: the
 same traces give the same page, under tomorrow's rules another one.
 """
-QUIET_WAIT: Final = 0.01
-"""Blocks that wait longer than this share of their time have company."""
 _COLUMNS: Final = (("no_regression", "improved"), ("regression",), ("inconclusive",))
 _MARKS: Final = {"met": "met", "missed": "**missed**", "too few": "too few trials"}
 
@@ -185,10 +188,11 @@ def _time(time: TimeCount) -> tuple[str, ...]:
         seen += f" ({time.low_seconds:.3g}-{time.high_seconds:.3g} s)"
     longest = "" if time.longest_seconds is None else f", longest {time.longest_seconds:.3g} s"
     goal = f"median at most {MEDIAN_SECONDS:g} s of {FEWEST_DUETS} or more: {_MARKS[time.status]}"
+    open_ = f", {time.inconclusive} of them inconclusive" if time.inconclusive else ""
     models = "".join(f"; {model}: {taken:.3g} s of {of}" for model, (of, taken) in time.by_model.items())
     return (
         "time to a verdict, model of 5 ms or less, quiet",
-        str(time.duets),
+        f"{time.duets}{open_}",
         seen + longest + models,
         "",
         "",
@@ -256,9 +260,14 @@ def _recorded(told: VerdictQuality) -> Iterator[str]:
         "here; a job with one goes to review) are those of all models under the condition."
     )
     for one in told.recorded:
-        if one.condition == "quiet" and one.wait > QUIET_WAIT:
+        if one.condition == "quiet":
             yield ""
-            yield "**The machine was not quiet**: what is called quiet here had other work beside it."
+            yield (
+                f"In {100 * one.disturbed:.2g} % of the quiet rotations the median block waited more than "
+                f"{100 * QUIET_WAIT:g} % of its time: something else ran on this machine then."
+            )
+            if one.wait > QUIET_WAIT:
+                yield "**The machine was not quiet**: what is called quiet here had other work beside it."
 
 
 def _sessions(told: VerdictQuality) -> Iterator[str]:

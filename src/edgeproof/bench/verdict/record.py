@@ -21,6 +21,7 @@ from edgeproof.bench.verdict import goals, models, slowed, traces
 from edgeproof.bench.verdict.load import busy_processor
 from edgeproof.bench.verdict.models import MODELS, Model
 from edgeproof.bench.verdict.rotation import RotationStage, Variant, play
+from edgeproof.bench.verdict.sequential import is_sequential
 from edgeproof.bench.verdict.timed import BACKEND, time_duet
 from edgeproof.bench.verdict.trials import plan_of
 from edgeproof.bench.verdict.variants import BASELINE, PLAYED, slowdown_of
@@ -33,7 +34,6 @@ from edgeproof.runtime.host_lock import host_lock
 from edgeproof.runtime.pairs import shared_processors
 
 THREADS: Final = 1
-SEQUENTIAL_EVERY: Final = 8
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,7 @@ async def _rotation(
 ) -> traces.Rotation:
     async with host_lock(on_wait=lambda: None):
         at, started = environment.utc_now(), time.monotonic()
-        played = await play(
-            prepared.stage, index, calls=calls, sequential=index % SEQUENTIAL_EVERY == SEQUENTIAL_EVERY - 1
-        )
+        played = await play(prepared.stage, index, calls=calls, sequential=is_sequential(index))
         seconds = time.monotonic() - started
     return traces.Rotation(
         at=at,

@@ -1,4 +1,4 @@
-"""The rules that most gates use, on sequential traces: one run of the baseline, then one of the candidate.
+"""The rules that most gates use, on sequential traces: one run of each process, one after the other.
 
 What they are compared with here is the truth and the lab; nothing of Edgeproof judges by them.
 """
@@ -14,6 +14,14 @@ from scipy import stats
 from edgeproof.domain.measurement import percentile
 
 Rule = Callable[[Sequence[int], Sequence[int]], bool]
+EVERY: Final = 7
+"""So many rotations to one with sequential traces. It shares no divisor with the number of variants, which
+is how far the order of processes turns: each comes first, and before each other, as often as the rest."""
+
+
+def is_sequential(index: int) -> bool:
+    """Whether rotation ``index`` of a model has sequential traces that count."""
+    return index % EVERY == EVERY - 1
 
 
 def _slower(one: float, other: float, percent: float) -> bool:

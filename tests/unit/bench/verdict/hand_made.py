@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 from edgeproof.bench.verdict.rotation import first_order
+from edgeproof.bench.verdict.sequential import is_sequential
 from edgeproof.bench.verdict.traces import SCHEMA, Condition, Record, Rotation, Sequential, Session, TimedDuet
 from edgeproof.bench.verdict.trials import plan_of
 from edgeproof.bench.verdict.variants import PLAYED, slowdown_of
@@ -59,7 +60,7 @@ def rotations(
             order=first_order(names, index),
             sides={name: side(value, wait) for name, value in typical.items()},
             sequential={name: Sequential(before=calls, after=calls) for name, calls in alone.items()}
-            if index % 4 == 0
+            if index % 4 == 0 or is_sequential(index)
             else {},
         )
 

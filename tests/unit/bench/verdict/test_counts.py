@@ -7,8 +7,10 @@ from msgspec.structs import replace
 from edgeproof.bench.verdict.counts import VerdictQuality, count, share
 from edgeproof.bench.verdict.goals import ROWS, Goal
 from edgeproof.bench.verdict.page import page, summary
-from edgeproof.bench.verdict.sequential import RULES, mann_whitney, mean_or_p99_3
-from edgeproof.bench.verdict.traces import Session
+from edgeproof.bench.verdict.rotation import first_order
+from edgeproof.bench.verdict.sequential import RULES, is_sequential, mann_whitney, mean_or_p99_3
+from edgeproof.bench.verdict.traces import Condition, Session
+from edgeproof.bench.verdict.variants import PLAYED
 from edgeproof.contract.errors import Refused
 
 from .hand_made import recorded, rotations, session, side, timed
@@ -86,14 +88,22 @@ def test_models_have_streams_of_their_own() -> None:
     assert row(count(records), 0, 3) == {}
 
 
-def test_sequential_rules_judge_both_runs_of_every_fourth_rotation() -> None:
+def test_sequential_rules_judge_both_runs_of_every_seventh_rotation_and_of_no_other() -> None:
     told = count(recorded(spread=0.0))
     alarms = {(one.rule, one.slowdown_pct, one.condition): one.alarms for one in told.sequential}
-    assert {one.of for (_, at, condition), one in alarms.items() if condition == "quiet" and at != 3} == {16}
+    assert {one.of for (_, at, condition), one in alarms.items() if condition == "quiet" and at != 3} == {8}
     assert {rule for rule, _, _ in alarms} == set(RULES)
     assert {alarms[rule, 0, "quiet"].count for rule in RULES} == {0}
-    assert {alarms[rule, 5, "quiet"].count for rule in set(RULES) - {"5 % on medians"}} == {16}
+    assert {alarms[rule, 5, "quiet"].count for rule in set(RULES) - {"5 % on medians"}} == {8}
     assert alarms["5 % on medians", 3, "quiet"].count == 0
+
+
+@pytest.mark.parametrize("condition", ["quiet", "load"])
+def test_in_sequential_traces_each_process_is_before_each_other_equally_often(condition: Condition) -> None:
+    names = PLAYED[condition]
+    orders = [first_order(names, index) for index in range(7 * len(names) * 4) if is_sequential(index)]
+    assert len(orders) == 4 * len(names)
+    assert {orders.count(first_order(names, at)) for at in range(len(names))} == {4}
 
 
 def test_the_rules_by_hand() -> None:
