@@ -14,6 +14,7 @@ from edgeproof.cli.use_cases import NoiseOptions
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeOptions
 from edgeproof.contract.statements import MeasuredArtifact, NoiseFloor, RunLimits, RuntimeConfig
+from edgeproof.lab.noise import with_draw
 from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
 from edgeproof.runner.home import RunnerHome
@@ -27,7 +28,10 @@ _LIMITS: Final = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload
 
 
 def measure_noise(options: NoiseOptions) -> NoiseFloor:
-    """Raises ``Refused`` (``artifact_missing`` for no such file) and what a measurement raises."""
+    """The floor that jobs now go by: a fresh draw, taken together with those remembered.
+
+    Raises ``Refused`` (``artifact_missing`` for no such file) and what a measurement raises.
+    """
     return asyncio.run(_measure(options))
 
 
@@ -51,9 +55,11 @@ async def _measure(options: NoiseOptions) -> NoiseFloor:
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
     assert isinstance(outcome, RuntimeDone)
-    if outcome.drawn is not None:
-        RememberedNoise(home).remember(outcome.drawn)
-    return outcome.noise
+    assert outcome.drawn is not None
+    noise = RememberedNoise(home)
+    told = with_draw(noise.read(), outcome.drawn)
+    noise.remember(outcome.drawn)
+    return told
 
 
 def _config(options: NoiseOptions) -> RuntimeConfig:

@@ -8,6 +8,8 @@ from edgeproof.contract.errors import EdgeproofError
 from edgeproof.contract.jobs import JobView
 
 DEPLOYABLE: Final = 0
+NO_OBJECTION: Final = 0
+"""Of what is no decision."""
 ERROR: Final = 1
 BLOCKED: Final = 2
 REVIEW: Final = 3

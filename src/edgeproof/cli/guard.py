@@ -12,12 +12,17 @@ from edgeproof.cli import exits
 from edgeproof.cli.json_files import read_json
 from edgeproof.cli.options import json_option
 from edgeproof.cli.printing import echo_json
-from edgeproof.contract.comparison import GuardAnalysis
+from edgeproof.contract.comparison import GuardAnalysis, GuardStatus
 from edgeproof.contract.guard import Detections, read_detections
 
 MOST_BYTES: Final = 256 << 20
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_EXITS: Final = {"ok": exits.DEPLOYABLE, "warning": exits.REVIEW, "error": exits.BLOCKED}
+_EXITS: Final[dict[GuardStatus, int]] = {
+    "ok": exits.NO_OBJECTION,
+    "warning": exits.REVIEW,
+    "error": exits.BLOCKED,
+    "skipped": exits.REVIEW,
+}
 _COLOURS: Final = {"passed": "green", "skipped": "dim", "warning": "yellow", "failed": "red"}
 
 
@@ -42,7 +47,8 @@ def guard(candidate: Path, baseline: Path | None, latency_delta_pct: float | Non
     null in a bbox stands for NaN or infinity.
 
     --json prints a diagnosis that `compare --guard` and a worker's response take. It is signed by nobody
-    and makes nothing deployable. Exit 0 when no rule objects, 3 for a look by a person, 2 when it blocks.
+    and makes nothing deployable. Exit 0 when no rule objects, 2 when it blocks, 3 when a person must look or
+    there is nothing that a rule could judge.
     """
     from edgeproof.lab.guard.detections import judge_detections
     from edgeproof.lab.guard.normalise import to_diagnosis

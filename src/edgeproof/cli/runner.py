@@ -101,8 +101,9 @@ def noise(
 ) -> None:
     """Measure this device's noise floor: MODEL (.onnx) against itself, by the protocol of every measurement.
 
-    No latency margin tighter than the floor can be kept here. It is remembered for these conditions, and
-    measured anew when they change or the device is busier than it was now.
+    No latency margin tighter than the floor can be kept here. It is the median of up to three draws of the
+    last day under these conditions (of two the wider), and this is one. A job draws again where there is
+    none, where the device is busier, or where its verdict would not stand clear of the floor.
     """
 
     def report(progress: Progress) -> None:

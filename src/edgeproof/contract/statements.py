@@ -249,11 +249,12 @@ class EnvironmentSnapshot(Signed, frozen=True, kw_only=True, omit_defaults=True)
 class NoiseFloor(Signed, frozen=True, kw_only=True):
     """What the device shows where there is no difference: a model against itself, by the same protocol.
 
-    ``floor_pct`` is, per latency metric, how far the 95 % interval of the ratio of ``pairs`` process pairs
-    reaches from 1, in percent. It holds under ``conditions``: the digest of backend, target, threads,
+    ``floor_pct`` is, per latency metric, how far the 95 % interval of the ratio of process pairs reaches from
+    1, in percent: the median of up to three draws of the last day (of two the wider), of ``pairs`` pairs in
+    all. It holds under ``conditions``: the digest of backend, target, threads,
     versions, processor, governor, power mode, and the magnitude of the model's latency. ``background`` is the
     median share (0 to 1) of a block's time that those pairs waited for a processor: it says nothing of a
-    device that bears more. A runner measures it once for each of them; it is the runner's word.
+    device that bears more. It is the runner's word.
     """
 
     conditions: Digest

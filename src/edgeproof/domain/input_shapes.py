@@ -7,6 +7,7 @@ format: a dimension is a fixed length, the name of a symbol, or None (dynamic wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from edgeproof.contract.errors import StageFailed
 
@@ -14,6 +15,8 @@ Dimension = int | str | None
 Shapes = dict[str, tuple[int, ...]]
 
 _CHANNELS = (1, 3, 4)
+IMAGE_RANK: Final = 4
+"""Batch, channels and two axes of an image, in either order."""
 
 
 def resolve(
@@ -65,7 +68,7 @@ def resolve(
 def image_axes(shapes: Mapping[str, Sequence[int]]) -> tuple[int | None, int | None, int | None]:
     """(batch, height, width) as results show them: of the first rank-4 input, else batch alone."""
     for shape in shapes.values():
-        if len(shape) == 4:
+        if len(shape) == IMAGE_RANK:
             height, width = _image_axes(shape)
             return shape[0], shape[height], shape[width]
     first = next((shape for shape in shapes.values() if shape), None)
@@ -80,7 +83,7 @@ def _image_axes(shape: Sequence[Dimension]) -> tuple[int, int]:
 def _axis_of(what: str, shape: Sequence[Dimension]) -> int | None:
     if what == "batch":
         return 0 if shape else None
-    if len(shape) != 4:
+    if len(shape) != IMAGE_RANK:
         return None
     return _image_axes(shape)[0 if what == "height" else 1]
 

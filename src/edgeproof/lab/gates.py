@@ -7,7 +7,8 @@ not seen so. *Over all calls* it is the ratio of the statistic of each process's
 it, and the device's own unrest with it.
 
 The median is read round by round. Mean and percentiles are gated by both: round by round, and as a
-regression if they are surely one over all calls. Shown without a gate they are those of all calls.
+regression if they surely are one over all calls. Shown without a gate they are
+those of all calls.
 
 A pair without a round of unflagged blocks has no value and is left out of the estimate, never out of the
 evidence.
@@ -115,16 +116,17 @@ def compare_latency(
     """Against a non-inferiority margin: the reading of the metric that says the worse. Raises as
     ``estimate_latency``."""
     told = estimate_latency(pairs, metric, confidence)
-    if metric != "p50":
-        whole = estimate_whole(pairs, metric, confidence)
-        if latency_verdict(whole.ratio_low, whole.ratio_high, margin_pct) == "regression":
-            told = whole
     verdict = latency_verdict(told.ratio_low, told.ratio_high, margin_pct)
     sure = certified(certify(pairs), metric)
     if metric not in ALWAYS_DECIDABLE and not (sure and narrow(told.ratio_low, told.ratio_high, margin_pct)):
         verdict = "not_decidable"
     elif not sure:
         verdict = "inconclusive"
+    if sure and metric != "p50" and verdict != "regression":
+        whole = estimate_whole(pairs, metric, confidence)
+        decidable = metric in ALWAYS_DECIDABLE or narrow(whole.ratio_low, whole.ratio_high, margin_pct)
+        if decidable and latency_verdict(whole.ratio_low, whole.ratio_high, margin_pct) == "regression":
+            told, verdict = whole, "regression"
     return LatencyComparison(
         metric=metric,
         baseline_ms=told.baseline_ms,

@@ -15,14 +15,14 @@ from edgeproof.contract.samples import PairSamples
 from edgeproof.contract.statements import DuetPlan, NoiseFloor
 from edgeproof.domain.contamination import SAME_LOAD, alike
 from edgeproof.lab.circumstances import measured_under
-from edgeproof.lab.gates import compare_latency, estimate_latency
+from edgeproof.lab.gates import estimate_latency
 from edgeproof.lab.looks import gates_at
 
 CONFIDENCE: Final = 0.95
 DRAWS: Final = 3
 """So many draws of a floor are taken together: the latest under like conditions and load."""
 GOOD_FOR: Final = timedelta(days=1)
-"""A floor is drawn again after that, whatever it is."""
+"""An older draw counts no more, whatever it is."""
 FLOORED: Final[tuple[LatencyMetric, ...]] = get_args(LatencyMetric)
 """The metrics whose floor is measured: all that a policy can gate."""
 
@@ -30,12 +30,13 @@ FLOORED: Final[tuple[LatencyMetric, ...]] = get_args(LatencyMetric)
 def noise_floor(pairs: Sequence[PairSamples]) -> dict[str, float]:
     """Per metric, how far the 95 % interval of the ratio reaches from 1, in percent.
 
-    ``pairs`` are of a model against itself. A metric for which they are too few has no floor.
+    ``pairs`` are of a model against itself. A metric for which they are too few has no floor. Read round by
+    round, as what passes a gate is: a floor is there to hold that up.
     """
     floors: dict[str, float] = {}
     for metric in FLOORED:
         try:
-            told = compare_latency(pairs, metric, 1.0, CONFIDENCE)
+            told = estimate_latency(pairs, metric, CONFIDENCE)
         except Refused:
             continue
         if told.ratio_low is not None and told.ratio_high is not None:
@@ -78,20 +79,21 @@ def usable_floor(
 ) -> NoiseFloor | None:
     """The remembered floor that can vouch for ``pairs``, None if the device has to be asked again.
 
-    Of those found under these conditions and no less load, the ones under the least, taken together. Not if
-    they are older than ``GOOD_FOR``, nor if a verdict rests on a margin below it: few pairs tell a floor
+    Of those found lately (``GOOD_FOR``) under these conditions and no less load, the ones under the least,
+    taken together. Not if a verdict rests on a margin below it: few pairs tell a floor
     badly, and another draw is then taken together with these (``together``), in place of none. Raises as
     ``looks.decided``.
     """
     background = measured_under(pairs).background
-    known = [one for one in remembered if one.conditions == conditions and not too_quiet(one, background)]
+    known = [
+        one
+        for one in _lately(remembered, now)
+        if one.conditions == conditions and not too_quiet(one, background)
+    ]
     nearest = min(known, key=lambda one: one.background, default=None)
     if nearest is None:
         return None
-    drawn = [one for one in known if is_like(one, nearest)]
-    if now - max(map(_time_of, drawn)) > GOOD_FOR:
-        return None
-    told = together(drawn)
+    told = together([one for one in known if is_like(one, nearest)])
     return told if supports(told.floor_pct, pairs, plan) else None
 
 
@@ -111,9 +113,14 @@ def together(draws: Sequence[NoiseFloor]) -> NoiseFloor:
 
 
 def with_draw(remembered: Sequence[NoiseFloor], fresh: NoiseFloor) -> NoiseFloor:
-    """``fresh`` taken together with the latest draws that are like it; by itself if it has no figures."""
-    like = [one for one in remembered if is_like(one, fresh)][1 - DRAWS :]
+    """``fresh`` taken together with the latest draws that are like it and no older than ``GOOD_FOR``; by
+    itself if it has no figures."""
+    like = [one for one in _lately(remembered, _time_of(fresh)) if is_like(one, fresh)][1 - DRAWS :]
     return together([*like, fresh]) if fresh.floor_pct else fresh
+
+
+def _lately(draws: Sequence[NoiseFloor], now: datetime) -> list[NoiseFloor]:
+    return [one for one in draws if now - _time_of(one) <= GOOD_FOR]
 
 
 def is_like(one: NoiseFloor, other: NoiseFloor) -> bool:

@@ -11,11 +11,11 @@ from typing import get_args
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import LatencyMetric
-from edgeproof.contract.results import RuntimeResult
+from edgeproof.contract.results import RuntimeExtra, RuntimeResult
 from edgeproof.contract.samples import RawQuality, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import MeasuredArtifact, Measurement, NoiseFloor, RuntimeConfig
 from edgeproof.domain.device_state import device_state
-from edgeproof.domain.input_shapes import image_axes
+from edgeproof.domain.input_shapes import IMAGE_RANK, image_axes
 from edgeproof.domain.measurement import (
     NOT_FINITE,
     accuracy_metrics,
@@ -62,12 +62,10 @@ def _check_side(
     accuracy = (result.accuracy.metrics, result.accuracy.samples) if result.accuracy else None
     metrics = accuracy_metrics(quality.labels, outputs)
     ran = result.run_config
-    shape = (result.batch, result.height, result.width)
     key = compare_key(result.model, result.batch, result.height, result.width, result.precision, ran.threads)
     facts: dict[str, tuple[object, object]] = {
         "artifact": (extra.runtime_artifact_sha256, told.artifact),
         "source model": (extra.source_model_sha256, told.source),
-        "state of the device": ((extra.power_mode, extra.governor, extra.max_clocks), state),
         "backend": ((result.backend, result.target), (config.backend, config.target)),
         "backend key": (result.backend_key, backend_key(config.backend, config.target)),
         "latency summary": (result.latency_ms, summary),
@@ -84,7 +82,6 @@ def _check_side(
         "number of threads": (ran.threads, config.threads or ran.threads),
         "accuracy": (accuracy, metrics and (metrics, quality.samples)),
         "compare key": (result.compare_key, key),
-        "shape": (shape, image_axes(result.input_shapes)),
         "model": (result.model, told.model_name),
         "precision": (result.precision, told.precision),
         "input": ({ran.input_source, extra.input_mode}, {_input(config)}),
@@ -92,17 +89,43 @@ def _check_side(
     }
     for what, (stated, recomputed) in facts.items():
         demand(stated == recomputed, f"the {name}'s {what} is not that of the raw data")
+    demand(_is_shape_of(result), f"the {name}'s shape is not that of its inputs")
+    demand(
+        all(one in (None, held) for one, held in zip(_told_state(extra), state, strict=True)),
+        f"the {name}'s state of the device is not that of the environment",
+    )
     demand(_is_fed_as_asked(result.input_shapes, config), f"the {name} was fed another shape than asked for")
 
 
+def _told_state(extra: RuntimeExtra) -> tuple[str | None, str | None, str | None]:
+    """In the order of ``DeviceState``; results of earlier runners tell none of it."""
+    return extra.power_mode, extra.governor, extra.max_clocks
+
+
+def _is_shape_of(result: RuntimeResult) -> bool:
+    """Whether batch, height and width are those of one of the inputs, of an image if there is one. Which is
+    the first the runner alone knows: signed documents sort their names."""
+    shapes = [shape for shape in result.input_shapes.values() if shape]
+    images = [shape for shape in shapes if len(shape) == IMAGE_RANK]
+    told = (result.batch, result.height, result.width)
+    return told in [image_axes({"": shape}) for shape in images or shapes or [()]]
+
+
 def _is_fed_as_asked(shapes: Mapping[str, tuple[int, ...]], config: RuntimeConfig) -> bool:
-    """Named shapes as they were named; of the other inputs one at least has each length that was asked for,
-    where it has such an axis (``domain.input_shapes.resolve``)."""
+    """Named shapes as they were named; without such, each length that was asked for stands on such an axis of
+    some input, if there is one (``domain.input_shapes.resolve``). What the model declared, by which that
+    tells the two layouts of an image apart, is not in the evidence: either will do."""
     if any(shapes.get(name) != shape for name, shape in config.input_shapes.items()):
         return False
-    others = [image_axes({name: shape}) for name, shape in shapes.items() if name not in config.input_shapes]
+    if config.input_shapes:
+        return True  # a named input meets any length, so that nothing is demanded of the others
+    images = [shape for shape in shapes.values() if len(shape) == IMAGE_RANK]
+    had: list[set[int]] = [
+        {shape[0] for shape in shapes.values() if shape},
+        {length for shape in images for length in shape[1:3]},
+        {length for shape in images for length in shape[2:4]},
+    ]
     asked = (config.batch, config.height, config.width)
-    had = [{axes[at] for axes in others} - {None} for at in range(len(asked))]
     return all(
         length is None or not found or length in found for length, found in zip(asked, had, strict=True)
     )

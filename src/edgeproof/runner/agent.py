@@ -32,7 +32,7 @@ _WOULD_MEET_AGAIN: Final = frozenset({"quota_exceeded"})
 """Failures that the next run here would end by too. The runner says so instead of using up attempts, and is
 quarantined until an operator releases it."""
 _UNFIT_CHARACTERS: Final = 500
-_CLAIMS_PER_START: Final = 1 << 32
+_CLAIMS_PER_START: Final = 1 << 28
 
 
 class Agent:
@@ -74,11 +74,11 @@ class Agent:
         done = 0
         with self._home.sole_owner():
             self._home.clear_work()
-            starts = self._home.count_start()
-            self._claims = None if starts is None else count(starts * _CLAIMS_PER_START)
             telling = asyncio.create_task(self._keep_telling(stop))
             try:
                 await self._session.persist(self._session.open, stop)
+                starts = self._home.count_start()
+                self._claims = None if starts is None else count(starts * _CLAIMS_PER_START)
                 while not stop.is_set() and (max_runs is None or done < max_runs):
                     await self._delivery.deliver_pending(stop)
                     undelivered = self._outbox.undelivered()

@@ -28,6 +28,8 @@ FEED_BYTES: Final = 32 << 20
 CHUNK_BYTES: Final = 32 << 20
 CHUNK_CALLS: Final = 64
 MOST_RELATIVE: Final = 1e6
+NEXT_TO_NOTHING: Final = 1e-6
+"""Of an output's largest value, beside the largest of its row's outputs."""
 
 
 def same_interface(baseline: Session, candidate: Session) -> list[int]:
@@ -55,15 +57,18 @@ def rows(outputs: Sequence[Array], per_call: int) -> list[Array]:
 def worst_agreement(baseline: Sequence[Array], candidate: Sequence[Array]) -> tuple[Array, Array, Array]:
     """``agreement`` of each output by itself: per row the least cosine and the largest of either error.
 
-    A row that is not finite in some output counts as 0, 0 and 1.
+    An output that is next to nothing on both sides, beside another of its row, agrees. A row that is not
+    finite in some output counts as 0, 0 and 1.
     """
     both = list(zip(baseline, candidate, strict=True))
     finite = np.all([np.isfinite(left).all(1) & np.isfinite(right).all(1) for left, right in both], axis=0)
     cosines, errors, relatives = zip(*(agreement(left, right) for left, right in both), strict=True)
+    peaks = np.array([[np.abs(side).max(1, initial=0.0) for side in pair] for pair in both])
+    nothing = peaks.max(1) <= NEXT_TO_NOTHING * peaks.max((0, 1))
     return (
-        np.where(finite, np.min(cosines, axis=0), 0.0),
+        np.where(finite, np.where(nothing, 1.0, cosines).min(0), 0.0),
         np.where(finite, np.max(errors, axis=0), 0.0),
-        np.where(finite, np.max(relatives, axis=0), 1.0),
+        np.where(finite, np.where(nothing, 0.0, relatives).max(0), 1.0),
     )
 
 

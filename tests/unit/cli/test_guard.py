@@ -42,6 +42,12 @@ def test_it_says_every_rule_and_exits_by_the_verdict(
         assert rule in told.output
 
 
+def test_nothing_to_judge_is_for_a_person(tmp_path: Path) -> None:
+    told = asked(tmp_path / "found.json", image())
+    assert told.return_value == 3
+    assert "skipped (skipped): The guard could not be evaluated: there is nothing in it" in told.output
+
+
 def test_as_json_it_is_a_diagnosis(tmp_path: Path) -> None:
     told = asked(tmp_path / "found.json", image(FLAT), "--json")
     assert told.return_value == 2

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -85,6 +86,35 @@ def test_what_befalls_some_blocks_of_a_side_is_seen_over_all_calls(
     told = compare_latency(slow, metric, 5.0, EACH)
     assert (told.verdict, told.ratio, told.candidate_ms) == ("regression", ratio, ratio / 1000)
     assert estimate_latency(slow, metric, EACH).ratio == 1.0
+
+
+def test_a_wide_interval_over_all_calls_takes_nothing_back() -> None:
+    """Bursts of varying size: surely a regression, but it is hardly known by how much."""
+    bursts = [
+        PairSamples(
+            index=index,
+            first="baseline",
+            baseline=side(*[(1000,) * 5] * 10),
+            candidate=side(*[(1000,) * 5] * 6, *[(1500 + 300 * index,) * 5] * 4),
+            processors=(),
+        )
+        for index in range(8)
+    ]
+    told = compare_latency(bursts, "p90", 5.0, EACH)
+    assert told.verdict == "regression"
+    assert told.ratio_low is not None and told.ratio_high is not None
+    assert told.ratio_high - told.ratio_low > 0.05
+    # What a mean may decide is narrower than its margin; round by round nothing is seen.
+    assert compare_latency(bursts, "mean", 5.0, EACH).verdict == "no_regression"
+    slower = [
+        msgspec.structs.replace(
+            one,
+            candidate=side(*[(1080,) * 5] * 9, *[(2000 + 500 * one.index,) * 5]),
+        )
+        for one in bursts
+    ]
+    round_by_round = compare_latency(slower, "mean", 5.0, EACH)
+    assert (round_by_round.verdict, round_by_round.ratio) == ("regression", 1.08)
 
 
 def test_over_all_calls_nothing_is_passed_that_is_not_round_by_round() -> None:

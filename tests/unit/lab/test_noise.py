@@ -145,6 +145,22 @@ def test_draws_are_taken_together_and_none_is_picked() -> None:
     assert with_draw([wide], without) == without
 
 
+def test_twins_are_alike_whichever_is_called_the_candidate() -> None:
+    def swapped(pair: PairSamples) -> PairSamples:
+        return msgspec.structs.replace(pair, baseline=pair.candidate, candidate=pair.baseline)
+
+    one = loaded(0.0)
+    assert noise_floor(one) == pytest.approx(noise_floor([swapped(pair) for pair in one]), rel=0.01)
+
+
+def test_an_old_draw_counts_no_more() -> None:
+    plan = duet_plan(default_policy(), AnalyzeOptions())
+    old = msgspec.structs.replace(floor_under(0.0, 0.1), measured_at="2025-12-01T00:00:00Z")
+    new = floor_under(0.0, 2.0)
+    assert with_draw([old, old], new) == new
+    assert usable_floor([old, old, new], "here", loaded(0.0), plan, now=NOW) == new
+
+
 def test_a_floor_is_drawn_again_after_a_day_whatever_it_is() -> None:
     plan = duet_plan(default_policy(), AnalyzeOptions())
     known = [floor_under(0.0, 0.5)]

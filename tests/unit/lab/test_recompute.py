@@ -9,7 +9,8 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import Block, PairSamples, RawSamples, SideQuality, SideSamples
 from edgeproof.contract.statements import Measurement
-from edgeproof.domain.measurement import compare_key
+from edgeproof.domain.input_shapes import image_axes
+from edgeproof.domain.measurement import compare_key, fps
 from edgeproof.lab.dossier import assemble
 from edgeproof.lab.recompute import check_results
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -68,9 +69,7 @@ def test_honest_numbers_hold() -> None:
         (lambda it: {"extra": replace(it.extra, source_model_sha256="f" * 64)}, "source model"),
         (lambda it: {"extra": replace(it.extra, input_mode="random")}, "input"),
         (lambda it: {"run_config": replace(it.run_config, input_source="random")}, "input"),
-        (lambda it: {"extra": replace(it.extra, power_mode="15W")}, "state of the device"),
         (lambda it: {"height": 16}, "compare key"),
-        (lambda it: renamed(it, height=16), "shape"),
         (lambda it: {"run_config": replace(it.run_config, warmup=9)}, "number of settling calls"),
         (lambda it: renamed(it, precision="fp16"), "precision"),
         (lambda it: renamed(it, model="another"), "model"),
@@ -218,6 +217,66 @@ def test_one_pair_came_after_the_other_and_each_side_began_one_of_two() -> None:
     assert words(samples=with_pairs(pair, copy, third, *others)) == "one side began both of two pairs"
 
 
+def with_inputs(asked: dict[str, object], **shapes: tuple[int, ...]) -> Measurement:
+    """Both sides fed ``shapes``, and what a runner makes of them: it knows the model's order of inputs."""
+
+    def fed(result: RuntimeResult) -> RuntimeResult:
+        batch, height, width = image_axes(shapes)
+        to = replace(
+            result, batch=batch, height=height, width=width, input_shapes=dict(sorted(shapes.items()))
+        )
+        per_second = {"fps_value": fps(to.mean_ms, to.batch)}
+        return replace(to, **renamed(to), **per_second)
+
+    return replace(
+        MEASURED,
+        config=replace(
+            MEASURED.config, **{"input_shapes": {}, "batch": None, "height": None, "width": None, **asked}
+        ),
+        baseline=fed(MEASURED.baseline),
+        candidate=fed(MEASURED.candidate),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "shapes"),
+    [
+        # As `domain.input_shapes.resolve` feeds them; documents sort names, models do not.
+        ({}, {"x": (1, 40, 100), "h0": (2, 1, 64), "c0": (2, 1, 64)}),
+        ({}, {"template": (1, 3, 127, 127), "search": (1, 3, 255, 255)}),
+        ({}, {"tokens": (1, 128), "image": (1, 3, 224, 224)}),
+        ({}, {"scalar": ()}),
+        ({"batch": 4, "input_shapes": {"a": (4, 3, 224, 224)}}, {"a": (4, 3, 224, 224), "b": (1, 10)}),
+        ({"height": 8, "width": 4}, {"x": (1, 16, 8, 4)}),
+        ({"height": 1, "width": 16000}, {"x": (1, 1, 16000, 1)}),
+        ({"height": 4, "width": 4}, {"x": (1, 4, 4, 3)}),
+        ({"batch": 2, "height": 9}, {"x": (2, 5)}),
+    ],
+)
+def test_whatever_inputs_a_runner_feeds_hold(
+    asked: dict[str, object], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    check_results(with_inputs(asked, **shapes), SAMPLES, QUALITY)
+
+
+def test_the_shape_stated_is_one_of_the_inputs() -> None:
+    two = with_inputs({}, image=(1, 3, 224, 224), tokens=(1, 128))
+    for height in (None, 128, 225):
+        lied = replace(two, candidate=replace(two.candidate, **renamed(two.candidate, height=height)))
+        assert words(lied) == "the candidate's shape is not that of its inputs"
+
+
+def test_the_state_of_the_device_is_that_of_the_environment_or_not_told() -> None:
+    governed = replace(MEASURED.environment_before, governor="schedutil")
+    measured = replace(MEASURED, environment_before=governed, environment_after=governed)
+    check_results(measured, SAMPLES, QUALITY)
+    for extra in ({"governor": "performance"}, {"governor": "schedutil", "power_mode": "15W"}):
+        told = replace(measured.candidate, extra=replace(measured.candidate.extra, **extra))
+        assert words(replace(measured, candidate=told)) == (
+            "the candidate's state of the device is not that of the environment"
+        )
+
+
 @pytest.mark.parametrize(
     ("asked", "fits"),
     [
@@ -228,6 +287,7 @@ def test_one_pair_came_after_the_other_and_each_side_began_one_of_two() -> None:
         ({"input_shapes": {"other": (1, 1, 8, 8)}}, False),
         ({"input_shapes": {"image": (1, 1, 8, 8)}, "batch": 8}, True),
         ({"height": 8, "width": 8}, True),
+        ({"width": 9}, False),
         ({"height": 16}, False),
     ],
 )

@@ -65,3 +65,11 @@ def test_rows_are_of_each_float_output() -> None:
 )
 def test_only_one_score_per_class_is_a_classification(shape: tuple[int, ...], count: int | None) -> None:
     assert classes(np.zeros(shape), 2) == count
+
+
+def test_an_output_of_next_to_nothing_on_both_sides_disagrees_about_nothing() -> None:
+    logits, silent = np.array([[3.0, 1.0]]), np.zeros((1, 2))
+    cosine, error, relative = worst_agreement([logits, silent], [logits, np.array([[1e-9, 0.0]])])
+    assert (cosine[0], relative[0], error[0]) == (pytest.approx(1.0), 0.0, 1e-9)
+    cosine, _, relative = worst_agreement([logits, silent], [logits, np.array([[0.1, 0.0]])])
+    assert (cosine[0], relative[0] > 1) == (0.0, True)

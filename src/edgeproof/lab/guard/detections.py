@@ -17,7 +17,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.guard import DetectionOutput, Detections, FrameSequence
 from edgeproof.lab.guard import baseline as beside
 from edgeproof.lab.guard import output_quality, single_output, temporal
-from edgeproof.lab.guard.verdict import conclude
+from edgeproof.lab.guard.verdict import conclude, not_evaluated
 
 MOST_ITEMS: Final = 1000
 """As many as a diagnosis carries."""
@@ -31,16 +31,18 @@ def judge_detections(
 ) -> GuardAnalysis:
     """``latency_delta_pct``: candidate against baseline, negative is faster; None if not compared.
 
-    Raises ``Refused`` (``invalid_request``) if the baseline saw other images, or for a film beside anything.
+    Raises ``Refused`` (``invalid_request``) if the baseline saw other images, for a film beside anything, and
+    for a change of latency of less than a set of images.
     """
     if isinstance(found, FrameSequence) or isinstance(baseline, FrameSequence):
         if not isinstance(found, FrameSequence) or baseline is not None:
             raise Refused("invalid_request", "frames are judged by themselves, beside no baseline")
-        return _told(_all(temporal.RULES, found), temporal=True)
-    if baseline is not None:
+    elif baseline is not None:
         _demand_same_images(found, baseline)
-    elif latency_delta_pct is not None:
-        raise Refused("invalid_request", "a change of latency needs the baseline it is against")
+    if latency_delta_pct is not None and (baseline is None or len(baseline) == 1):
+        raise Refused("invalid_request", "a change of latency is judged beside a baseline's images, not one")
+    if isinstance(found, FrameSequence):
+        return _told(_all(temporal.RULES, found), temporal=True)
     summary = output_quality.summarise_outputs(found)
     if len(found) == 1:
         case = single_output.OutputCase(found[0], None if baseline is None else baseline[0])
@@ -57,7 +59,10 @@ def _all(rules: Sequence[Callable[[Any], Iterator[GuardEvidence]]], case: object
 
 
 def _told(items: list[GuardEvidence], *, temporal: bool = False) -> GuardAnalysis:
-    """The conclusion from all items; where there are too many, those that object are kept first."""
+    """The conclusion from all items; where there are too many, those that object are kept first. What no rule
+    could judge is not found good."""
+    if all(one.status == "skipped" for one in items):
+        return not_evaluated("there is nothing in it that a rule could judge")
     told = conclude(items, temporal=temporal)
     if len(items) <= MOST_ITEMS:
         return told

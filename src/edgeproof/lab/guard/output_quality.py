@@ -70,6 +70,9 @@ def saturation_ratio(summary: QualitySummary) -> Iterator[GuardEvidence]:
 
 def score_out_of_range(summary: QualitySummary) -> Iterator[GuardEvidence]:
     """A score is a probability; one outside 0 to 1 is fatal."""
+    if summary.detections == 0:
+        yield skipped("score_out_of_range", "scores_out_of_range", "nothing was detected")
+        return
     bad = summary.scores_out_of_range
     yield item(
         "score_out_of_range",

@@ -39,6 +39,8 @@ _POLL_SECONDS: Final = 30.0
 """At most; each waiter looks after a random share of it, so that a fleet does not look all at once. It is for
 calls that were lost with a replica; as long as a claim may wait, since the next claim looks anyway."""
 
+_UNNUMBERED: Final = -1
+
 # The row is written only when it says something new: a claim a second is no news.
 _ARRIVE: Final = """
 WITH seen AS (
@@ -94,6 +96,8 @@ async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRe
     deadline = clock.time() + request.wait_seconds
     runs: tuple[ClaimedRun, ...] = ()
     if me["late"]:
+        async with plane.database.wait_for_runs(frozenset()) as turn:
+            await called(plane, turn, request.wait_seconds)
         return Claim((), me["standing"], me["standing_reason"])
     if me["standing"] == "active":
         runs = (await _claim_now(plane, principal, count, request.number))[0]
@@ -135,11 +139,11 @@ async def _wait(
 def _waits(plane: ControlPlane, principal: Principal, number: int | None) -> Iterator[None]:
     """The claim is among those that its runner waits with."""
     waiting = plane.waiting_claims.setdefault(_runner(principal), [])
-    waiting.append(number or 0)
+    waiting.append(_UNNUMBERED if number is None else number)
     try:
         yield
     finally:
-        waiting.remove(number or 0)
+        waiting.remove(_UNNUMBERED if number is None else number)
         if not waiting:
             plane.waiting_claims.pop(_runner(principal), None)
 
@@ -147,7 +151,7 @@ def _waits(plane: ControlPlane, principal: Principal, number: int | None) -> Ite
 def _is_superseded(plane: ControlPlane, principal: Principal, number: int | None) -> bool:
     """Whether a later claim of its runner waits here too: nobody hears the answer to this one any more, and
     a run that it were given would wait for nothing."""
-    return max(plane.waiting_claims[_runner(principal)]) > (number or 0)
+    return number is not None and max(plane.waiting_claims[_runner(principal)]) > number
 
 
 async def _keys(plane: ControlPlane, principal: Principal, number: int | None) -> frozenset[str]:

@@ -77,6 +77,17 @@ def test_a_film_is_judged_by_the_temporal_rules_and_their_conclusion() -> None:
     assert judged(film([box()], [], [], [], [box()])).guard_verdict == "blocked"
 
 
+@pytest.mark.parametrize("found", [film(), image("a"), [image("a"), image("b")]])
+def test_what_no_rule_could_judge_is_not_found_good(found: Any) -> None:
+    assert judged(found).status == "skipped"
+
+
+def test_a_detector_that_fell_silent_is_seen_beside_its_baseline_and_in_a_film() -> None:
+    before = [image(str(at), box()) for at in range(9)]
+    assert judged([image(str(at)) for at in range(9)], before).guard_verdict == "blocked"
+    assert judged(film([], [], [])).guard_verdict == "blocked"
+
+
 def test_a_diagnosis_of_it_is_read_back_however_many_classes_there_are() -> None:
     before = [image("a", *[box(at) for at in range(2000)]), image("b")]
     now = [image("a", *[box(at) for at in range(1999)]), image("b")]
@@ -94,7 +105,9 @@ def test_a_diagnosis_of_it_is_read_back_however_many_classes_there_are() -> None
         (image("a"), film([box()]), None, "by themselves"),
         (image("a"), image("b"), None, "other images: 2"),
         ([image("a"), image("b")], image("a"), None, "other images: 1 are on one side only, 'b'"),
-        (image("a"), None, -10.0, "needs the baseline"),
+        (image("a"), None, -10.0, "beside a baseline's images"),
+        (image("a"), image("a"), -10.0, "beside a baseline's images"),
+        (film([box()]), None, -10.0, "beside a baseline's images"),
         ([], None, None, "no image"),
         ([image("a"), image("a")], None, None, "'a' comes twice"),
         ([image("a"), {**image("b"), "model": "n"}], None, None, "several models"),
