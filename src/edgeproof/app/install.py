@@ -2,7 +2,8 @@
 
 The unit hardens what it can without taking the runner's own confinement away: stages get namespaces of their
 own, and mounting a fresh ``/proc`` in one needs a host ``/proc`` that nothing covers. So
-``ProtectKernelTunables``, ``ProtectKernelLogs`` and ``ProtectProc`` are left out on purpose.
+``ProtectKernelTunables``, ``ProtectKernelLogs`` and ``ProtectProc`` are left out on purpose. So is
+``PrivateTmp``: the measuring lock in ``/tmp`` is one for the whole host.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ KillMode=mixed
 TimeoutStopSec=360
 
 UMask=0077
-ReadWritePaths={{ home }}
+ReadWritePaths={{ home }} /tmp
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=

@@ -29,20 +29,35 @@ def _open(path: Path) -> int:
         try:
             descriptor = os.open(path, flags)
         except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-                os.fchmod(made, 0o666)
-                os.close(made)
+            _make(path)
             continue
         except OSError as error:
-            raise Unavailable(
-                "unavailable", f"the measuring lock cannot be opened: {error.strerror}"
-            ) from error
+            raise _unavailable("opened", error) from error
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor
         os.close(descriptor)
         break
     raise Unavailable("unavailable", "the measuring lock is not a regular file")
+
+
+def _make(path: Path) -> None:
+    """Unless somebody else was quicker. Raises ``Unavailable``, on a read-only file system for one."""
+    try:
+        made = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise _unavailable("made", error) from error
+    try:
+        os.fchmod(made, 0o666)
+    except OSError as error:
+        raise _unavailable("made", error) from error
+    finally:
+        os.close(made)
+
+
+def _unavailable(what: str, error: OSError) -> Unavailable:
+    return Unavailable("unavailable", f"the measuring lock cannot be {what}: {error.strerror}")
 
 
 def make_host_lock(path: Path = HOST_LOCK) -> None:

@@ -12,6 +12,7 @@ import pytest
 from edgeproof.app.install import ENVIRONMENT, UNIT, install_runner, unit_text
 from edgeproof.cli.use_cases import InstallOptions
 from edgeproof.contract.errors import Refused
+from edgeproof.runtime.host_lock import HOST_LOCK
 
 OPTIONS = InstallOptions(home=Path("/var/lib/edgeproof-runner"), user="edgeproof-runner")
 
@@ -29,6 +30,12 @@ def test_the_unit_names_its_user_its_home_and_this_python() -> None:
 @pytest.mark.parametrize("taken_away", ["ProtectKernelTunables=", "ProtectKernelLogs=", "ProtectProc="])
 def test_the_unit_leaves_stages_their_namespaces(taken_away: str) -> None:
     assert not [line for line in unit_text(OPTIONS).splitlines() if line.startswith(taken_away)]
+
+
+def test_the_service_may_write_its_home_and_where_the_hosts_measuring_lock_lies() -> None:
+    lines = unit_text(OPTIONS).splitlines()
+    assert f"ReadWritePaths=/var/lib/edgeproof-runner {HOST_LOCK.parent}" in lines
+    assert not [line for line in lines if line.startswith("PrivateTmp=")]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeproof.contract.errors import Unavailable
-from edgeproof.runtime.host_lock import host_lock
+from edgeproof.runtime.host_lock import host_lock, make_host_lock
 
 
 def unexpected() -> None:
@@ -71,3 +71,9 @@ async def test_links_and_pipes_in_its_place_are_refused(tmp_path: Path) -> None:
                 raise AssertionError(name)
     assert not (tmp_path / "new").exists()
     assert victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_where_it_cannot_be_made_there_is_no_lock(tmp_path: Path) -> None:
+    """As on a read-only file system, which a test cannot make without rights."""
+    with pytest.raises(Unavailable, match="cannot be made: No such file or directory"):
+        make_host_lock(tmp_path / "no such folder" / "lock")
