@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from edgeproof.cli import exits
 from edgeproof.cli.use_cases import InstallOptions
 from edgeproof.contract.errors import Refused
 
@@ -43,10 +44,13 @@ User={{ user }}
 Group={{ user }}
 EnvironmentFile=-{{ environment }}
 ExecStart={{ python }} -I -m edgeproof runner start --home {{ home }}
-# Wrong usage does not mend itself; everything else may.
+# Wrong usage (64) and what an operator has to change (78) do not mend themselves; everything else may.
 Restart=always
 RestartSec=5
-RestartPreventExitStatus=64
+RestartPreventExitStatus={{ final }}
+# Ever longer between restarts; systemd before 254 warns of these two and keeps to RestartSec.
+RestartSteps=6
+RestartMaxDelaySec=120
 # The runner hands its run back after EDGEPROOF_RUNNER_DRAIN_SECONDS (300); its stages end with it.
 KillMode=mixed
 TimeoutStopSec=360
@@ -118,7 +122,11 @@ def unit_text(options: InstallOptions) -> str:
             raise Refused("invalid_request", f"{path!r} cannot stand in a unit: use a plain absolute path")
     template = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701 - no markup
     return template.from_string(TEMPLATE).render(
-        user=options.user, home=home, python=python, environment=str(ENVIRONMENT)
+        user=options.user,
+        home=home,
+        python=python,
+        environment=str(ENVIRONMENT),
+        final=f"{exits.USAGE} {exits.CONFIGURATION}",
     )
 
 

@@ -14,7 +14,12 @@ ERROR: Final = 1
 BLOCKED: Final = 2
 REVIEW: Final = 3
 USAGE: Final = 64
+CONFIGURATION: Final = 78
+"""Of ``runner start`` alone, as sysexits.h has it: an operator has to act before another start helps."""
 INTERRUPTED: Final = 130
+
+OPERATORS: Final = frozenset({"not_joined", "fingerprint_required", "insecure_url", "key_not_allowed"})
+"""The errors that ``CONFIGURATION`` tells of."""
 
 _DECISIONS: Final = {
     "deployable": DEPLOYABLE,

@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from edgeproof.cli import exits
 from edgeproof.cli.device import FILE, default_home, home_option, install, join, status
 from edgeproof.cli.labels import own_labels
 from edgeproof.cli.options import connection, json_option, log_format_option, server_options
 from edgeproof.cli.use_cases import LogFormat, NoiseOptions, RunnerOptions, UseCases
+from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import Progress
 from edgeproof.runtime.counters import waits_counted
 
@@ -63,29 +65,38 @@ def start(
     drain_seconds: float,
     log_format: LogFormat,
     parent_pid: int | None,
-) -> None:
+) -> int:
     """Claim runs from a control plane and do them, until Ctrl-C. It dials out only.
 
     Without an argument it serves the control plane that was joined. Ctrl-C or SIGTERM lets the run under way
     finish, a second one hands it back.
+
+    Exit code 78: it has joined no control plane, was not told its key, would dial it unprotected, or is not
+    allowed there. Starting again does not help.
     """
-    use_cases.runner(
-        RunnerOptions(
-            server=server,
-            home=home,
-            token=token or use_cases.token,
-            token_file=token_file,
-            max_runs=1 if once else max_runs,
-            isolation=isolation,
-            ca_file=ca_file,
-            labels=labels,
-            only=only,
-            cache_bytes=cache_bytes,
-            drain_seconds=drain_seconds,
-            log_format=log_format,
-            parent_pid=parent_pid,
-        )
+    options = RunnerOptions(
+        server=server,
+        home=home,
+        token=token or use_cases.token,
+        token_file=token_file,
+        max_runs=1 if once else max_runs,
+        isolation=isolation,
+        ca_file=ca_file,
+        labels=labels,
+        only=only,
+        cache_bytes=cache_bytes,
+        drain_seconds=drain_seconds,
+        log_format=log_format,
+        parent_pid=parent_pid,
     )
+    try:
+        use_cases.runner(options)
+    except Refused as error:
+        if error.code not in exits.OPERATORS:
+            raise
+        click.echo(exits.message(error), err=True)
+        return exits.CONFIGURATION
+    return 0
 
 
 @runner.command()

@@ -1,0 +1,47 @@
+"""How ``runner start`` ends, so that a service manager knows whether another start may help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeproof.cli.main import cli
+from edgeproof.cli.use_cases import RunnerOptions
+from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
+
+
+class Ended:
+    """The use case that the command calls; it ends at once, by ``error`` if there is one."""
+
+    token: str | None = None
+
+    def __init__(self, error: EdgeproofError | None) -> None:
+        self._error = error
+
+    def runner(self, options: RunnerOptions) -> int:
+        if self._error is not None:
+            raise self._error
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, 0),
+        (Refused("not_joined"), 78),
+        (Refused("fingerprint_required"), 78),
+        (Refused("insecure_url"), 78),
+        (Refused("key_not_allowed"), 78),
+        (Refused("already_running"), 1),
+        (Refused("server_key_mismatch"), 1),
+        (Unavailable("server_unreachable"), 1),
+    ],
+)
+def test_what_only_an_operator_can_mend_has_a_status_of_its_own(
+    error: EdgeproofError | None, status: int, tmp_path: Path
+) -> None:
+    ended = CliRunner().invoke(cli, ["runner", "start", "--home", str(tmp_path)], obj=Ended(error))
+    assert ended.exit_code == status
+    assert error is None or f"[{error.code}]" in ended.stderr
