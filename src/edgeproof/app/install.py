@@ -3,7 +3,8 @@
 The unit hardens what it can without taking the runner's own confinement away: stages get namespaces of their
 own, and mounting a fresh ``/proc`` in one needs a host ``/proc`` that nothing covers. So
 ``ProtectKernelTunables``, ``ProtectKernelLogs`` and ``ProtectProc`` are left out on purpose. So is
-``PrivateTmp``: the measuring lock in ``/tmp`` is one for the whole host.
+``PrivateTmp``: the measuring lock in ``/tmp`` is one for the whole host; and ``ProtectClock``, which on some
+systems closes every device, GPUs among them: without capabilities nobody sets the clock anyway.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ RestartPreventExitStatus={{ final }}
 # Ever longer between restarts; systemd before 254 warns of these two and keeps to RestartSec.
 RestartSteps=6
 RestartMaxDelaySec=120
-# The runner hands its run back after EDGEPROOF_RUNNER_DRAIN_SECONDS (300); its stages end with it.
+# The runner hands its run back after EDGEPROOF_RUNNER_DRAIN_SECONDS (300); its stages end with it. Whoever
+# raises that raises this too, to a minute more, by `systemctl edit {{ unit }}`.
 KillMode=mixed
 TimeoutStopSec=360
 
@@ -64,7 +66,6 @@ ProtectSystem=strict
 ProtectHome=yes
 ProtectControlGroups=yes
 ProtectKernelModules=yes
-ProtectClock=yes
 ProtectHostname=yes
 LockPersonality=yes
 RestrictRealtime=yes
@@ -85,6 +86,8 @@ ENVIRONMENT_TEXT: Final = """\
 #EDGEPROOF_RUNNER_LABELS=site=lab rack=3
 #EDGEPROOF_RUNNER_ONLY=runtime/onnxruntime
 #EDGEPROOF_RUNNER_CACHE_BYTES=17179869184
+# systemd kills the runner after 360 s: for more than 300 here, `systemctl edit edgeproof-runner` and set
+# TimeoutStopSec= in its [Service] to a minute more.
 #EDGEPROOF_RUNNER_DRAIN_SECONDS=300
 """
 
@@ -126,6 +129,7 @@ def unit_text(options: InstallOptions) -> str:
         home=home,
         python=python,
         environment=str(ENVIRONMENT),
+        unit=UNIT.stem,
         final=f"{exits.USAGE} {exits.CONFIGURATION}",
     )
 

@@ -6,10 +6,13 @@ Without the binding, the driver or a GPU there is simply none to tell of.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from edgeproof.contract.runners import Gpu
+
+_log = logging.getLogger(__name__)
 
 _CPUINFO: Final = Path("/proc/cpuinfo")
 # What decides which kernels a backend picks: SIMD width, dot products, reduced precision.
@@ -61,21 +64,27 @@ def installed_nvml() -> Nvml | None:
 
 
 def gpus(nvml: Nvml | None) -> tuple[Gpu, ...]:
-    """In NVML's order; one that does not answer is left out."""
+    """In NVML's order; one that does not answer is left out. What fails is logged: a driver that is missing
+    and one that this process may not use look alike from elsewhere."""
     if nvml is None:
         return ()
     try:
         nvml.nvmlInit()
-    except nvml.NVMLError:
-        return ()
+    except nvml.NVMLError as error:
+        return _failed(error)
     try:
         driver = nvml.nvmlSystemGetDriverVersion()
         found = [_gpu(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount())]
-    except nvml.NVMLError:
-        return ()
+    except nvml.NVMLError as error:
+        return _failed(error)
     finally:
         nvml.nvmlShutdown()
     return tuple(one for one in found if one is not None)
+
+
+def _failed(error: Exception) -> tuple[Gpu, ...]:
+    _log.warning("NVML is installed but fails, so no GPU is offered: %s", error)
+    return ()
 
 
 def _gpu(nvml: Nvml, index: int, driver: str) -> Gpu | None:
@@ -88,5 +97,6 @@ def _gpu(nvml: Nvml, index: int, driver: str) -> Gpu | None:
             driver=driver,
             compute_capability=f"{major}.{minor}",
         )
-    except nvml.NVMLError:
+    except nvml.NVMLError as error:
+        _log.warning("GPU %s does not answer NVML, so it is not offered: %s", index, error)
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.app.install import ENVIRONMENT, UNIT, install_runner, unit_text
+from edgeproof.app.install import ENVIRONMENT, ENVIRONMENT_TEXT, UNIT, install_runner, unit_text
 from edgeproof.cli.use_cases import InstallOptions
 from edgeproof.contract.errors import Refused
 from edgeproof.runtime.host_lock import HOST_LOCK
@@ -44,6 +44,16 @@ def test_the_service_may_write_its_home_and_where_the_hosts_measuring_lock_lies(
     lines = unit_text(OPTIONS).splitlines()
     assert f"ReadWritePaths=/var/lib/edgeproof-runner {HOST_LOCK.parent}" in lines
     assert not [line for line in lines if line.startswith("PrivateTmp=")]
+
+
+def test_the_unit_closes_no_device() -> None:
+    closing = ("ProtectClock=", "PrivateDevices=", "DevicePolicy=", "DeviceAllow=")
+    assert not [line for line in unit_text(OPTIONS).splitlines() if line.startswith(closing)]
+
+
+def test_who_lengthens_the_drain_reads_what_else_to_lengthen() -> None:
+    before, _, _ = ENVIRONMENT_TEXT.partition("#EDGEPROOF_RUNNER_DRAIN_SECONDS=")
+    assert before.splitlines()[-1].startswith("# TimeoutStopSec=")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

@@ -44,7 +44,7 @@ class Driver:
 
     def nvmlInit(self) -> None:
         if self._absent:
-            raise self.NVMLError
+            raise self.NVMLError("no driver")
         self.open += 1
 
     def nvmlShutdown(self) -> None:
@@ -71,16 +71,20 @@ class Driver:
         return (9, 0)
 
 
-def test_each_gpu_that_answers_is_told() -> None:
+def test_each_gpu_that_answers_is_told(caplog: pytest.LogCaptureFixture) -> None:
     driver = Driver("one", "two", broken=(0,))
     expected = Gpu(name="two", memory_bytes=8 << 30, driver="570.1", compute_capability="9.0")
     assert gpus(driver) == (expected,)
     assert driver.open == 0
+    (line,) = caplog.messages
+    assert line.startswith("GPU 0 does not answer")
 
 
-def test_no_binding_and_no_driver_are_no_gpu() -> None:
+def test_no_binding_and_no_driver_are_no_gpu(caplog: pytest.LogCaptureFixture) -> None:
     assert gpus(None) == ()
+    assert caplog.messages == []
     assert gpus(Driver(absent=True)) == ()
+    assert caplog.messages == ["NVML is installed but fails, so no GPU is offered: no driver"]
 
 
 def test_the_real_binding_is_asked_in_its_own_words() -> None:
