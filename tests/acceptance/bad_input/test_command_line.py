@@ -27,9 +27,9 @@ def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess
     )
 
 
-def demand_one_line(done: subprocess.CompletedProcess[str], code: str) -> str:
+def demand_one_line(done: subprocess.CompletedProcess[str], code: str, status: int = 1) -> str:
     """One line on standard error, which ends in the code; nothing on standard output."""
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == status, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -142,13 +142,13 @@ def test_a_bind_that_needs_tls(tmp_path: Path) -> None:
 
 def test_a_runner_that_is_not_wanted(system: System, tmp_path: Path) -> None:
     home = ("--home", tmp_path / "home")
-    demand_one_line(run("runner", "start", system.ready.url, *home), "fingerprint_required")
+    demand_one_line(run("runner", "start", system.ready.url, *home), "fingerprint_required", 78)
     other = f"{system.ready.url}#{SigningKey.generate().public.fingerprint}"
-    for address, token, code in (
-        (other, "token", "server_key_mismatch"),
-        (system.address, "wrong", "key_not_allowed"),
+    for address, token, code, status in (
+        (other, "token", "server_key_mismatch", 1),
+        (system.address, "wrong", "key_not_allowed", 78),
     ):
         done = run("runner", "start", address, *home, "--token", token, "--once")
-        assert done.returncode == 1
+        assert done.returncode == status
         assert done.stderr.splitlines()[-1].endswith(f"[{code}]")
         assert "Traceback" not in done.stderr
