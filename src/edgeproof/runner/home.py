@@ -15,9 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a damaged file of the folder may raise."""
 DEFAULT_CACHE_BYTES: Final = 16 << 30
 _LEAST_BYTES: Final = 16 << 10
 

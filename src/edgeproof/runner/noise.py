@@ -13,7 +13,7 @@ import msgspec
 
 from edgeproof.contract.statements import NoiseFloor
 from edgeproof.lab.noise import DRAWS, is_like
-from edgeproof.runner.home import RunnerHome, write_private
+from edgeproof.runner.home import UNREADABLE, RunnerHome, write_private
 
 _MOST: Final = 96
 
@@ -28,7 +28,7 @@ class RememberedNoise:
         """None where there is no file, or one that cannot be read: then the floor is measured anew."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=tuple[NoiseFloor, ...])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             return ()
 
     def remember(self, floor: NoiseFloor) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from edgeproof.contract.base import Wire
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.domain.runs import Lease
-from edgeproof.runner.home import write_private
+from edgeproof.runner.home import UNREADABLE, write_private
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Outbox:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 yield msgspec.json.decode(path.read_bytes(), type=PendingResult)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 _log.error("%s in the outbox is damaged and set aside: %s", path.name, error)
                 path.replace(path.with_suffix(".damaged"))
 
@@ -58,7 +58,7 @@ class Outbox:
         """The run ids, read only: a damaged file is passed over and stays."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
-            with contextlib.suppress(msgspec.MsgspecError, FileNotFoundError):
+            with contextlib.suppress(*UNREADABLE, FileNotFoundError):
                 found.append(msgspec.json.decode(path.read_bytes(), type=PendingResult).run_id)
         return tuple(found)
 

@@ -14,7 +14,7 @@ from edgeproof.contract.base import Wire
 from edgeproof.contract.canonical import canonical
 from edgeproof.contract.ids import UtcTime
 from edgeproof.contract.runners import Isolation
-from edgeproof.runner.home import RunnerHome, write_private
+from edgeproof.runner.home import UNREADABLE, RunnerHome, write_private
 
 
 class Joined(Wire, frozen=True, kw_only=True):
@@ -71,13 +71,13 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def read_state(home: RunnerHome) -> RunnerState | None:
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+    with contextlib.suppress(FileNotFoundError, *UNREADABLE):
         return msgspec.json.decode(home.state.read_bytes(), type=RunnerState)
     return None
 
 
 def read_joined(home: RunnerHome) -> Joined | None:
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+    with contextlib.suppress(FileNotFoundError, *UNREADABLE):
         return msgspec.json.decode(home.joined.read_bytes(), type=Joined)
     return None
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.statements import NoiseFloor
@@ -51,8 +52,9 @@ def test_a_floor_without_figures_is_not_kept(tmp_path: Path) -> None:
     assert noise.read() == ()
 
 
-def test_a_broken_file_is_no_memory(tmp_path: Path) -> None:
-    (tmp_path / "noise.json").write_text("{")
+@pytest.mark.parametrize("damage", [b"{", b'[{"conditions": "\xff"}]'])
+def test_a_broken_file_is_no_memory(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "noise.json").write_bytes(damage)
     noise = RememberedNoise(RunnerHome(tmp_path))
     assert noise.read() == ()
     noise.remember(floor("a"))

@@ -33,12 +33,20 @@ def test_what_was_dropped_is_gone_and_may_be_dropped_again(tmp_path: Path) -> No
     assert list(outbox.pending()) == []
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b"{}"])
-def test_a_damaged_file_is_set_aside_and_stops_nobody(tmp_path: Path, damage: bytes) -> None:
+DAMAGES = [b"", b"{", b"\xff", b"{}", b'{"run_id": "\xff"}', b'{"x": ' + b"[" * 100_000]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+def test_a_damaged_file_is_set_aside_and_stops_nobody(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     outbox = Outbox(tmp_path)
     outbox.put(RESULT)
     (tmp_path / "0.json").write_bytes(damage)
+    assert outbox.undelivered() == (RESULT.run_id,)
     assert list(outbox.pending()) == [RESULT]
+    (line,) = caplog.messages
+    assert line.startswith("0.json in the outbox is damaged and set aside: ")
     assert (tmp_path / "0.damaged").read_bytes() == damage
 
 

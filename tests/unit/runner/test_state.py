@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.state import Joined, StateFile, is_running, keep_joined, read_joined, read_state
 
@@ -30,9 +32,10 @@ def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     StateFile(tmp_path / "no such folder" / "state.json", "none").tell(runs_done=1)
 
 
-def test_damaged_notes_are_none(home: RunnerHome) -> None:
-    home.state.write_bytes(b"{")
-    home.joined.write_bytes(b"[]")
+@pytest.mark.parametrize("damage", [b"{", b"[]", b'{"server": "\xff"}', b'{"isolation": "\xff"}'])
+def test_damaged_notes_are_none(home: RunnerHome, damage: bytes) -> None:
+    home.state.write_bytes(damage)
+    home.joined.write_bytes(damage)
     assert read_state(home) is None
     assert read_joined(home) is None
 
