@@ -52,20 +52,34 @@ class Delivery:
 
         A result that is refused for good (``FINAL``) is dropped, and unless its lease was lost, its run is
         reported as failed.
-        Where it cannot be kept, for a full disk, it is delivered all the same, only not after a restart.
+        Where it cannot be kept, for a full disk, it is delivered all the same, now or never: if that fails,
+        it is lost, and the run is handed back as failed (``disk_full``).
         """
+        unkept: OSError | None = None
         try:
             self._outbox.put(result)
         except OSError as error:
+            unkept = error
             _log.error("run %s: the result cannot be kept: %s", result.run_id, error)
-        await self._hand_in(result, stop)
+        hindrance = await self._hand_in(result, stop)
+        if hindrance is None:
+            return
+        if unkept is None:
+            _kept(result, hindrance)
+            return
+        _log.error("run %s: result lost, neither kept nor delivered (%s)", result.run_id, hindrance)
+        detail = f"the result could neither be kept ({unkept.strerror}) nor delivered ({hindrance.code})"
+        await self.report(result.run_id, result.lease, StageFailed("disk_full", detail))
 
     async def deliver_pending(self, stop: asyncio.Event) -> None:
         """What an earlier process or an absent control plane left undelivered."""
         for result in self._outbox.pending():
-            await self._hand_in(result, stop)
+            hindrance = await self._hand_in(result, stop)
+            if hindrance is not None:
+                _kept(result, hindrance)
 
-    async def _hand_in(self, result: PendingResult, stop: asyncio.Event) -> None:
+    async def _hand_in(self, result: PendingResult, stop: asyncio.Event) -> EdgeproofError | None:
+        """Submit ``result``, and drop it once it is answered for good; else, what hinders that for now."""
         ask = partial(
             self._session.control_plane.submit, result.run_id, result.lease, result.envelope.encode()
         )
@@ -73,17 +87,16 @@ class Delivery:
             await self._session.persist(ask, stop, patience=self._patience)
             _log.info("run %s: submitted", result.run_id)
         except Unavailable as error:
-            _log.warning("run %s: result kept, not delivered yet (%s)", result.run_id, error)
-            return
+            return error
         except Refused as error:
             if error.code not in FINAL:
-                _log.warning("run %s: result kept, refused as %s", result.run_id, error)
-                return
+                return error
             _log.warning("run %s: result dropped, refused as %s", result.run_id, error)
             if error.code != "stale_lease":
                 failure = StageFailed(error.code, error.detail, fault="infrastructure")
                 await self.report(result.run_id, result.lease, failure)
         self._outbox.drop(result.run_id)
+        return None
 
     async def report(self, run_id: str, lease: Lease, error: StageFailed) -> None:
         """Say that the run failed, if the control plane can be told."""
@@ -99,3 +112,7 @@ class Delivery:
         except EdgeproofError as refusal:
             # The lease's expiry says the same to the server, only later.
             _log.warning("run %s: failure not delivered (%s)", run_id, refusal.code)
+
+
+def _kept(result: PendingResult, hindrance: EdgeproofError) -> None:
+    _log.warning("run %s: result kept, not delivered yet (%s)", result.run_id, hindrance)

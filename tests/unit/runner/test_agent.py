@@ -43,6 +43,15 @@ async def test_no_result_is_lost_for_waiting_with_more_than_a_claim_may_name(
     assert list(home.outbox.iterdir()) == []
 
 
+async def test_a_result_that_cannot_be_kept_is_delivered_all_the_same(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig
+) -> None:
+    run = server.add(config)
+    home.outbox.rmdir()
+    assert await agent.serve(asyncio.Event(), max_runs=1) == 1
+    assert (run.state, run.failures) == ("COMPLETE", [])
+
+
 async def test_a_runner_whose_uploads_find_no_room_says_so_before_it_uses_up_the_attempts(
     server: SimulatedServer, agent: Agent, config: ForgeConfig
 ) -> None:

@@ -88,6 +88,37 @@ async def test_a_token_that_is_not_renewed_keeps_it(desk: Desk, code: str) -> No
     assert desk.run.submissions == 0
 
 
+@pytest.fixture
+def full(desk: Desk, home: RunnerHome) -> Desk:
+    """Its outbox cannot take anything."""
+    home.outbox.rmdir()
+    return desk
+
+
+async def test_what_is_neither_kept_nor_delivered_is_lost_and_its_run_handed_back(
+    full: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    full.server.refuse(1, "submit", "forbidden")
+    await full.deliver()
+    assert [(one.code, one.fault, one.retryable) for one in full.run.failures] == [
+        ("disk_full", "device", True)
+    ]
+    assert not [line for line in caplog.messages if "result kept" in line]
+    (line,) = [line for line in caplog.messages if "result lost" in line]
+    assert "neither kept nor delivered (forbidden" in line
+
+
+async def test_that_a_result_is_lost_is_said_also_when_nobody_hears_it(
+    full: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    full.server.absent(10**9, "submit")
+    full.server.absent(1, "fail")
+    await full.deliver()
+    assert full.run.failures == []
+    assert [line for line in caplog.messages if "result lost" in line]
+    assert [line for line in caplog.messages if "failure not delivered" in line]
+
+
 async def test_a_heartbeat_that_is_refused_otherwise_does_not_lose_the_lease(desk: Desk) -> None:
     desk.server.refuse(2, "heartbeat", "forbidden")
     desk.server.cancel(desk.run)
