@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -131,6 +132,18 @@ def test_what_cannot_be_is_said(tmp_path: Path, words: tuple[str, ...], code: st
     refused = edgeproof("runner", *words, "--home", str(tmp_path / "home"))
     assert refused.returncode == status
     assert code in refused.stderr
+
+
+def test_a_runner_without_an_enrolment_token_is_allowed_by_its_key(system: Up, tmp_path: Path) -> None:
+    words = ("runner", "join", system.address, "--home", str(tmp_path / "home"), "--json")
+    refused = edgeproof(*words)
+    problem = json.loads(refused.stdout)
+    assert (refused.returncode, problem["code"]) == (1, "key_not_allowed")
+    told = printed(edgeproof("runner", "status", "--json", "--home", str(tmp_path / "home")))
+    assert f"`edgeproof fleet keys add {told['public_key']}`" in problem["detail"]
+    here = ("--json", "--data-dir", str(system.data_dir))
+    assert edgeproof("fleet", "keys", "add", told["public_key"], *here).returncode == 0
+    assert printed(edgeproof(*words))["key"] == told["key"]
 
 
 def test_a_home_does_not_change_its_control_plane_by_mistake(system: Up, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from edgeproof.app.runner import pinned
+from edgeproof.app.runner import pinned, telling_the_key
 from edgeproof.cli.use_cases import JoinOptions, JoinReport
 from edgeproof.client.address import ServerAddress
 from edgeproof.client.transport import ControlPlaneClient
@@ -44,7 +44,8 @@ async def _join(options: JoinOptions, address: ServerAddress, home: RunnerHome) 
     isolation = await detect()
     ca_file = str(options.ca_file.resolve()) if options.ca_file else None
     async with ControlPlaneClient(address, ca_file=ca_file) as client:
-        registered = await client.register(key, detect_capabilities(isolation), options.token)
+        with telling_the_key(key.public):
+            registered = await client.register(key, detect_capabilities(isolation), options.token)
     joined = Joined(
         server=f"{address.url}#sha256:{address.pinned_keyid}",
         runner_id=registered.runner_id,

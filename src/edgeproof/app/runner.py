@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +14,7 @@ from edgeproof.app.log_output import configure_logging
 from edgeproof.cli.use_cases import RunnerOptions
 from edgeproof.client.address import ServerAddress
 from edgeproof.client.transport import ControlPlaneClient
+from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ISOLATION_ORDER, Isolation
 from edgeproof.runner.agent import Agent
@@ -46,9 +49,10 @@ async def _run(options: RunnerOptions) -> int:
     try:
         async with ControlPlaneClient(address, ca_file=ca_file) as client:
             session = Session(client, home.signing_key(), capabilities, _enrolment_token(options))
-            return await Agent(session, home, boot_id()).serve(
-                stopping.draining, hand_back=stopping.now, max_runs=options.max_runs
-            )
+            with telling_the_key(session.key.public):
+                return await Agent(session, home, boot_id()).serve(
+                    stopping.draining, hand_back=stopping.now, max_runs=options.max_runs
+                )
     finally:
         stopping.close()
 
@@ -75,6 +79,18 @@ def pinned(text: str) -> ServerAddress:
             "name the control plane with its key, URL#sha256:<key>, as `edgeproof up` prints it",
         )
     return address
+
+
+@contextlib.contextmanager
+def telling_the_key(key: PublicKey) -> Iterator[None]:
+    """A refusal of ``key`` (``key_not_allowed``) names it, and says how an admin allows it."""
+    try:
+        yield
+    except Refused as error:
+        if error.code != "key_not_allowed":
+            raise
+        remedy = f"an admin allows it by `edgeproof fleet keys add {key.base64}`"
+        raise Refused(error.code, f"{error.detail}; {remedy}") from error
 
 
 async def isolation_level(wanted: str | None) -> Isolation:

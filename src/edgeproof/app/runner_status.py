@@ -24,9 +24,11 @@ def runner_status(folder: Path) -> RunnerStatusReport:
     running = is_running(home)
     state, joined = read_state(home), read_joined(home)
     now = state if running else None
+    key = SigningKey((home.root / "runner.key").read_bytes()).public
     return RunnerStatusReport(
         home=str(home.root),
-        key=SigningKey((home.root / "runner.key").read_bytes()).public.fingerprint,
+        key=key.fingerprint,
+        public_key=key.base64,
         runner_id=(state and state.runner_id) or (joined.runner_id if joined else None),
         server=joined.server if joined else None,
         running=running,

@@ -88,6 +88,7 @@ def status(use_cases: UseCases, home: Path, as_json: bool) -> None:
     rows = {
         "runner": report.runner_id or "not registered yet",
         "key": report.key,
+        "public key": report.public_key,
         "server": report.server or "none joined",
         "state": state + (", draining" if report.draining else ""),
         "doing": doing,

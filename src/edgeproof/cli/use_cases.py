@@ -108,10 +108,12 @@ class RunReport(Wire, frozen=True, kw_only=True):
 
 
 class RunnerStatusReport(Wire, frozen=True, kw_only=True):
-    """``key`` is ``sha256:<hex>``; sizes in bytes; what only a running runner knows is else None."""
+    """``key`` is ``sha256:<hex>`` of ``public_key``, which is base64, as the allowlist takes it; sizes in
+    bytes; what only a running runner knows is else None."""
 
     home: str
     key: str
+    public_key: str
     runner_id: str | None
     server: str | None
     running: bool
