@@ -79,20 +79,11 @@ class Agent:
                 await self._session.persist(self._session.open, stop)
                 starts = self._home.count_start()
                 self._claims = None if starts is None else count(starts * _CLAIMS_PER_START)
-                while not stop.is_set() and (max_runs is None or done < max_runs):
-                    await self._delivery.deliver_pending(stop)
-                    undelivered = self._outbox.undelivered()
-                    if len(undelivered) > MAX_HOLDING:
-                        # A claim could not name them all, and would end the leases that it does not name.
-                        _log.warning("%s results wait in the outbox: no new run until then", len(undelivered))
-                        await self._session.rest(stop)
-                        continue
-                    claimed = await self._claim(undelivered, stop)
-                    if claimed is not None:
-                        with about(job_id=claimed.job_id, run_id=claimed.run_id):
-                            await self._do(claimed, give_up)
-                        done += 1
-                        self._state.tell(run=None, runs_done=done)
+                with about(runner_id=self._session.runner_id):
+                    while not stop.is_set() and (max_runs is None or done < max_runs):
+                        if await self._turn(stop, give_up):
+                            done += 1
+                            self._state.tell(run=None, runs_done=done)
             except Unavailable:
                 if not stop.is_set():
                     raise
@@ -100,6 +91,22 @@ class Agent:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
         return done
+
+    async def _turn(self, stop: asyncio.Event, give_up: asyncio.Event) -> bool:
+        """Deliver what is left, claim and do; whether a run was done."""
+        await self._delivery.deliver_pending(stop)
+        undelivered = self._outbox.undelivered()
+        if len(undelivered) > MAX_HOLDING:
+            # A claim could not name them all, and would end the leases that it does not name.
+            _log.warning("%s results wait in the outbox: no new run until then", len(undelivered))
+            await self._session.rest(stop)
+            return False
+        claimed = await self._claim(undelivered, stop)
+        if claimed is None:
+            return False
+        with about(job_id=claimed.job_id, run_id=claimed.run_id):
+            await self._do(claimed, give_up)
+        return True
 
     async def _claim(self, undelivered: tuple[str, ...], stop: asyncio.Event) -> ClaimedRun | None:
         """The next run; None when there was none, or when ``stop`` was set first.

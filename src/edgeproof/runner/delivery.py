@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from edgeproof.contract.errors import EdgeproofError, Refused, StageFailed, Unavailable
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import FailRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.runner.outbox import Outbox, PendingResult
@@ -74,9 +75,10 @@ class Delivery:
     async def deliver_pending(self, stop: asyncio.Event) -> None:
         """What an earlier process or an absent control plane left undelivered."""
         for result in self._outbox.pending():
-            hindrance = await self._hand_in(result, stop)
-            if hindrance is not None:
-                _kept(result, hindrance)
+            with about(job_id=result.job_id, run_id=result.run_id):
+                hindrance = await self._hand_in(result, stop)
+                if hindrance is not None:
+                    _kept(result, hindrance)
 
     async def _hand_in(self, result: PendingResult, stop: asyncio.Event) -> EdgeproofError | None:
         """Submit ``result``, and drop it once it is answered for good; else, what hinders that for now."""

@@ -77,6 +77,7 @@ class LeasedRun:
             await self._upload(product)
             return PendingResult(
                 run_id=run_id,
+                job_id=self._claimed.job_id,
                 attempt=self.lease.attempt,
                 lease_token=self.lease.token,
                 envelope=product.envelope.decode(),

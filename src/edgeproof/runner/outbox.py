@@ -22,9 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class PendingResult(Wire, frozen=True, kw_only=True):
-    """An envelope as signed, with the lease it was made under."""
+    """An envelope as signed, with the lease it was made under. ``job_id`` is for the log alone."""
 
     run_id: str
+    job_id: str | None = None
     attempt: int
     lease_token: str
     envelope: str

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from edgeproof.client.exchange import NotOurs, RetryPolicy
 from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import Capabilities
 from edgeproof.runner.port import ControlPlane
 
@@ -61,7 +62,8 @@ class Session:
         self.runner_id = registered.runner_id
         self._registrations += 1
         self._heard()
-        _log.info("registered with control plane %s", self._server_key.fingerprint)
+        with about(runner_id=self.runner_id):
+            _log.info("registered with control plane %s", self._server_key.fingerprint)
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
         """``ask()``, with one new registration when the token has run out.

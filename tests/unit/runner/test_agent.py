@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterator
 
 import pytest
 
 from edgeproof.client.exchange import RetryPolicy
+from edgeproof.contract.log_ids import present_ids
 from edgeproof.contract.runners import MAX_HOLDING, Capabilities
 from edgeproof.contract.statements import ForgeConfig
 from edgeproof.runner.agent import Agent
@@ -87,3 +90,47 @@ async def test_each_claim_has_a_greater_number_also_when_sent_again_and_by_a_lat
     again = Agent(session, home, "boot", SimulatedWork(seconds=0), patience=0.0)
     assert await again.serve(asyncio.Event(), max_runs=1) == 1
     assert second.claim_number > first.claim_number + 1
+
+
+class Lines(logging.Handler):
+    """What is logged, with the ids that were present then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, dict[str, str]]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append((record.getMessage(), dict(present_ids())))
+
+    def ids(self, words: str) -> list[dict[str, str]]:
+        return [ids for message, ids in self.told if words in message]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Lines]:
+    caplog.set_level(logging.INFO, "edgeproof.runner")
+    handler = Lines()
+    logging.getLogger("edgeproof.runner").addHandler(handler)
+    yield handler
+    logging.getLogger("edgeproof.runner").removeHandler(handler)
+
+
+async def test_every_line_from_the_registration_on_names_the_runner_and_those_of_a_run_that_too(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig, lines: Lines
+) -> None:
+    run = server.add(config)
+    # Not taken when it is made; a later process delivers it.
+    server.absent(1, "submit")
+    assert await agent.serve(asyncio.Event(), max_runs=1) == 1
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    again, stop = Agent(session, home, "boot", SimulatedWork(seconds=0), patience=0.0), asyncio.Event()
+    serving = asyncio.create_task(again.serve(stop))
+    await server.until(run, "COMPLETE")
+    stop.set()
+    await serving
+    runner = {"runner_id": session.runner_id}
+    claimed = lines.ids("claimed, stage")
+    assert lines.ids("registered with") == [runner, runner]
+    assert [set(ids) for ids in claimed] == [{"runner_id", "job_id", "run_id"}]
+    assert claimed[0] == {**runner, "run_id": run.run_id, "job_id": claimed[0]["job_id"]}
+    assert lines.ids("not delivered yet") == lines.ids(": submitted") == claimed
