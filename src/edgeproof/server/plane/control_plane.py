@@ -73,7 +73,7 @@ class ControlPlane:
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
     heartbeats must always find both. Results and heartbeats that come one by one go together where that
     serves them (``deliveries``, ``beats``). ``waiting_claims`` are the numbers of the claims that
-    each runner waits with here.
+    wait here, by their runners' keys.
     """
 
     database: Database

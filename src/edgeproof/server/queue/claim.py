@@ -48,9 +48,9 @@ WITH seen AS (
     WHERE runner_id = $1 AND last_seen_at < clock_timestamp() - interval '10 s'
 )
 SELECT standing, standing_reason, CASE WHEN $2 THEN capabilities END AS capabilities,
-    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
+    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND q.runner_key = $5
         AND q.run_id <> ALL($3::text[])) AS abandoned,
-    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1
+    EXISTS (SELECT FROM run_queue q WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND q.runner_key = $5
         AND q.claim_number >= $4::bigint) AS late
 FROM runners WHERE runner_id = $1
 """
@@ -63,7 +63,7 @@ WHERE runner_id = $1 AND standing = 'active' AND EXISTS (SELECT FROM good_keys W
       SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
       WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
   AND NOT EXISTS (SELECT FROM run_queue
-      WHERE state = 'CLAIMED' AND runner_id = $1 AND claim_number > $3::bigint)
+      WHERE state = 'CLAIMED' AND runner_id = $1 AND runner_key = $2 AND claim_number > $3::bigint)
 """
 _SET_CAPABILITIES: Final = "UPDATE runners SET capabilities = $2 WHERE runner_id = $1"
 
@@ -137,21 +137,21 @@ async def _wait(
 
 @contextlib.contextmanager
 def _waits(plane: ControlPlane, principal: Principal, number: int | None) -> Iterator[None]:
-    """The claim is among those that its runner waits with."""
-    waiting = plane.waiting_claims.setdefault(_runner(principal), [])
+    """The claim is among those that its key's process waits with."""
+    waiting = plane.waiting_claims.setdefault(_key(principal), [])
     waiting.append(_UNNUMBERED if number is None else number)
     try:
         yield
     finally:
         waiting.remove(_UNNUMBERED if number is None else number)
         if not waiting:
-            plane.waiting_claims.pop(_runner(principal), None)
+            plane.waiting_claims.pop(_key(principal), None)
 
 
 def _is_superseded(plane: ControlPlane, principal: Principal, number: int | None) -> bool:
-    """Whether a later claim of its runner waits here too: nobody hears the answer to this one any more, and
-    a run that it were given would wait for nothing."""
-    return number is not None and max(plane.waiting_claims[_runner(principal)]) > number
+    """Whether a later claim of the same process waits here too: nobody hears the answer to this one any more,
+    and a run that it were given would wait for nothing."""
+    return number is not None and max(plane.waiting_claims[_key(principal)]) > number
 
 
 async def _keys(plane: ControlPlane, principal: Principal, number: int | None) -> frozenset[str]:
@@ -165,7 +165,7 @@ async def _keys(plane: ControlPlane, principal: Principal, number: int | None) -
 async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimRequest) -> Row:
     told = request.capabilities
     runner_id, number = _runner(principal), request.number
-    arguments = (runner_id, told is not None, list(request.holding or ()), number)
+    arguments = (runner_id, told is not None, list(request.holding or ()), number, principal.public_key)
     me = await plane.database.pool.fetchrow(_ARRIVE, *arguments)
     if me is None:
         raise Refused("unauthenticated", "this runner is not registered")
@@ -182,18 +182,21 @@ async def _arrive(plane: ControlPlane, principal: Principal, request: ClaimReque
         await quarantine_unfit(plane, runner_id, request.unfit)
     if request.holding is not None and me["abandoned"]:
         changed = True
-        await _end_abandoned(plane, runner_id, request.holding, number)
+        await _end_abandoned(plane, principal, request.holding, number)
     if changed:
         (me,) = await plane.database.pool.fetch(_ARRIVE, *arguments)
     return me
 
 
 async def _end_abandoned(
-    plane: ControlPlane, runner_id: str, holding: Sequence[str], number: int | None
+    plane: ControlPlane, principal: Principal, holding: Sequence[str], number: int | None
 ) -> None:
-    """The leases of this runner that it no longer works under: all lost at once, by one answer or one
+    """The leases of this key that its process no longer works under: all lost at once, by one answer or one
     process, so one strike."""
-    abandoned = await plane.database.pool.fetch(queue_sql.ABANDONED, runner_id, list(holding), number)
+    runner_id = _runner(principal)
+    abandoned = await plane.database.pool.fetch(
+        queue_sql.ABANDONED, runner_id, list(holding), number, principal.public_key
+    )
     attempts = {row["run_id"]: row["attempt"] for row in abandoned}
     await end_each(attempts, partial(_end_one_abandoned, plane, runner_id, attempts, set()))
 
@@ -272,3 +275,9 @@ def _runner(principal: Principal) -> str:
     if principal.runner_id is None:
         raise ValueError("a runner principal has a runner id")
     return principal.runner_id
+
+
+def _key(principal: Principal) -> str:
+    if principal.public_key is None:
+        raise ValueError("a runner principal has a key")
+    return principal.public_key

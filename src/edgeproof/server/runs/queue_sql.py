@@ -44,7 +44,7 @@ WITH best AS MATERIALIZED (
           SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
           WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
       AND NOT EXISTS (SELECT FROM run_queue
-          WHERE state = 'CLAIMED' AND runner_id = $1 AND claim_number > $7::bigint)
+          WHERE state = 'CLAIMED' AND runner_id = $1 AND runner_key = $6 AND claim_number > $7::bigint)
     ORDER BY head.priority, head.queued_at, head.run_id LIMIT 1
 ), anybodys AS MATERIALIZED (
     SELECT run_id, priority, queued_at FROM run_queue
@@ -97,9 +97,9 @@ def claim_statement(count: int) -> str:
     Parameters: runner, a lease's seconds, the seconds by stage, digests of fresh lease tokens, classes to
     pass over (negative: their runs that name this runner), the runner's key, without which, should it be
     good no more, nothing waits, and the claim's number: nothing waits for one that is older than a lease
-    which the runner has. One row for each lease; one row without a
-    ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on runs of
-    jobs that are ``unwanted`` are to be ended by the caller.
+    which the runner has by this key (each key's process counts its own). One row for each lease; one row
+    without a ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on
+    runs of jobs that are ``unwanted`` are to be ended by the caller.
 
     Two index probes a class find the heads: runs for anybody, and runs that name this runner. ``count`` is
     part of the text so that the planner knows it. Jobs are locked in the order of their ids.
@@ -196,9 +196,10 @@ WHERE q.run_id = $2 AND q.state = 'CLAIMED' AND q.lease_expires_at <= $1
 FOR UPDATE OF q SKIP LOCKED
 """
 
+# Of one key: while a key is rotated its runner is two processes, and neither knows the other's leases.
 ABANDONED: Final = """
 SELECT run_id, attempt FROM run_queue WHERE state = 'CLAIMED' AND runner_id = $1 AND run_id <> ALL($2::text[])
-    AND (claim_number < $3::bigint) IS NOT FALSE
+    AND (claim_number < $3::bigint) IS NOT FALSE AND runner_key = $4
 """
 LOCK_ABANDONED: Final = """
 SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,

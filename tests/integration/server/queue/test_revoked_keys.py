@@ -20,7 +20,7 @@ from edgeproof.server.queue.claim import claim
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.revoke import end_unlisted_leases, remove_key
 
-from .conftest import Worker, Yard, lease_of
+from .conftest import Worker, Yard, lease_of, waiting
 
 
 @pytest.fixture
@@ -236,6 +236,46 @@ async def test_rotation_keeps_the_runner_and_ends_the_old_key_in_time(yard: Yard
     # Compromise of the old key reaches what the old key signed, and nothing of the new one's.
     since = await yard.plane.database.now() - timedelta(hours=1)
     assert len((await remove_key(yard.plane, admin, yard.one.key.public, "leaked", since)).withdrawn) == 1
+
+
+async def rotated(yard: Yard, admin: Principal) -> Worker:
+    """The second process of runner one, with the key that replaces the first one's in an hour."""
+    new = SigningKey.generate()
+    await rotate_key(yard.plane, admin, yard.one.key.public, new.public, 3600)
+    runner_id = yard.one.principal.runner_id or ""
+    return Worker(yard.plane, Principal(runner_id, "runner", runner_id, new.public.base64), new)
+
+
+async def test_the_two_processes_of_a_rotation_leave_each_others_leases_alone(
+    yard: Yard, admin: Principal
+) -> None:
+    """Each counts its own claims and names its own leases."""
+    renewed = await rotated(yard, admin)
+    await yard.analyze()
+    old = await yard.one.claim(holding=(), number=900)
+    new = await renewed.claim(holding=(), number=1)
+    assert old is not None
+    assert new is not None
+    assert await yard.one.claim(holding=(old.run_id,), number=901) is None
+    assert await renewed.claim(holding=(new.run_id,), number=2) is None
+    for worker, held in ((yard.one, old), (renewed, new)):
+        await heartbeat(yard.plane, worker.principal, held.run_id, lease_of(held), HeartbeatRequest())
+    strikes = "SELECT strikes FROM runners WHERE runner_id = $1"
+    assert await yard.plane.database.pool.fetchval(strikes, yard.one.principal.runner_id) == 0
+    # Of its own key's leases a claim still ends those that it does not name.
+    again = await renewed.claim(holding=(), number=3)
+    assert again is not None
+    assert (again.run_id, again.attempt) == (new.run_id, 2)
+
+
+async def test_the_two_processes_of_a_rotation_wait_side_by_side(yard: Yard, admin: Principal) -> None:
+    renewed = await rotated(yard, admin)
+    old = asyncio.create_task(yard.one.claim(wait_seconds=30, holding=(), number=900))
+    new = asyncio.create_task(renewed.claim(wait_seconds=30, holding=(), number=1))
+    await waiting(yard, 2)
+    await yard.analyze()
+    claimed = await asyncio.wait_for(asyncio.gather(old, new), 20)
+    assert len({run.run_id for run in claimed if run is not None}) == 2
 
 
 async def test_a_lease_of_a_rotated_out_key_ends(yard: Yard, admin: Principal) -> None:
