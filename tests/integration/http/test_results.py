@@ -48,11 +48,14 @@ async def test_a_posted_result_is_kept_as_it_came(user: ControlPlaneClient) -> N
         assert await user.result(reference) == kept
 
 
-async def test_the_same_result_again_is_the_same(user: ControlPlaneClient) -> None:
+async def test_the_same_result_again_is_the_same(user: ControlPlaneClient, admin: ControlPlaneClient) -> None:
     kept = await user.add_result(BODY)
     again = await asyncio.gather(*(user.add_result(BODY) for _ in range(5)))
     assert {one.result_id for one in again} == {kept.result_id}
     assert len((await user.results()).results) == 1
+    (told,) = (await admin.audit(subject=kept.result_id)).entries
+    assert (told.act, told.data) == ("result.added", {"result": kept.digest})
+    assert told.actor.startswith("user-")
 
 
 async def test_an_idempotency_key_stands_for_one_result(user: ControlPlaneClient) -> None:

@@ -10,6 +10,7 @@ from edgeproof.domain.jobs import TERMINAL
 from edgeproof.server.jobs.advance import advance
 from edgeproof.server.jobs.job_endings import LOCK_JOB
 from edgeproof.server.jobs.jobs import get_job
+from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.events import append_event, demand_visible
 from edgeproof.server.plane.principals import require
@@ -35,5 +36,6 @@ async def cancel(plane: ControlPlane, principal: Principal, job_id: str) -> JobV
                 connection, job_id, "status", {"status": job["status"], "cancel_requested": True}
             )
             await connection.execute(_REQUEST, job_id)
+            await record(connection, principal.principal_id, "job.cancel_requested", job_id)
     await advance(plane, job_id)
     return await get_job(plane, principal, job_id)

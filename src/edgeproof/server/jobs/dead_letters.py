@@ -22,6 +22,7 @@ from edgeproof.server.jobs.adapters import adapter_of
 from edgeproof.server.jobs.advance import enqueue
 from edgeproof.server.jobs.job_facts import policy_of
 from edgeproof.server.jobs.jobs import get_job
+from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
 
@@ -82,6 +83,7 @@ async def requeue(plane: ControlPlane, principal: Principal, job_id: str) -> Job
         again = await connection.fetchval(_AGAIN, job_id)
         if again is None:
             again = await _add(plane, connection, old)
+            await record(connection, principal.principal_id, "job.requeued", job_id, {"as": again})
     return await get_job(plane, principal, again)
 
 

@@ -27,6 +27,7 @@ from edgeproof.server.artifacts.documents import load_document
 from edgeproof.server.db.database import AWAY, Connection
 from edgeproof.server.db.rows import Row
 from edgeproof.server.jobs.advance import step_all
+from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.events import EventRows, wake_readers
 from edgeproof.server.queue.delivery_sql import HELD_LEASES, LOCK_LEASES, NAMED_ARTIFACTS, STORE_RESULTS
@@ -50,12 +51,16 @@ Answer = Taken | EdgeproofError
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What was handed in: a DSSE envelope's canonical bytes under a run's lease; ``runner`` is who signed."""
+    """What was handed in: a DSSE envelope's canonical bytes under a run's lease; ``runner`` is who signed.
+
+    ``by_hand`` is the principal who delivers in its stead.
+    """
 
     runner: Principal
     run_id: str
     lease: Lease
     envelope: bytes
+    by_hand: str | None = None
 
     @property
     def digest(self) -> str:
@@ -242,6 +247,8 @@ async def _store(plane: ControlPlane, verified: dict[int, _Verified], *, steppin
             one = verified[number]
             rows.add(one, run, await _kept_elsewhere(plane, connection, one.delivery.envelope))
         await connection.execute(STORE_RESULTS, *rows.columns())
+        for number in good:
+            await _tell_by_hand(connection, verified[number])
         jobs = {run["job_id"]: run for run in good.values()}
         for job_id in jobs:
             await wake_readers(connection, job_id)
@@ -251,6 +258,13 @@ async def _store(plane: ControlPlane, verified: dict[int, _Verified], *, steppin
     for number, run in good.items():
         answers[number] = _taken(plane, verified[number], run["job_id"] if run["job_id"] in left else None)
     return answers
+
+
+async def _tell_by_hand(connection: Connection, one: _Verified) -> None:
+    """That somebody delivered in the runner's stead, whose the result itself is."""
+    by, told = one.delivery.by_hand, {"attempt": one.delivery.lease.attempt, "evidence": one.digest}
+    if by is not None:
+        await record(connection, by, "result.delivered_by_hand", one.delivery.run_id, told)
 
 
 def _taken(plane: ControlPlane, one: _Verified, advancing: str | None) -> Taken:

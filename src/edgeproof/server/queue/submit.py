@@ -45,9 +45,10 @@ async def submit(
     Raises ``Refused`` as ``deliver`` answers, and ``forbidden`` and ``keyless_not_supported``. Nothing is
     stored then.
     """
+    runner, by_hand = principal, None
     if principal.kind != "runner":
-        principal = await _lease_holder(plane, principal, run_id, lease)
-    one = _delivery(principal, run_id, lease, envelope)
+        runner, by_hand = await _lease_holder(plane, principal, run_id, lease), principal.principal_id
+    one = _delivery(runner, run_id, lease, envelope, by_hand)
     taken: Taken
     if len(envelope) > GATHERED_BYTES:
         (found,) = await deliver(plane, [one])
@@ -91,11 +92,13 @@ def _shown(run_id: str, answer: Answer) -> SubmittedRun:
     return SubmittedRun(run_id=run_id, answer=answer.answer)
 
 
-def _delivery(runner: Principal, run_id: str, lease: Lease, envelope: bytes) -> Delivery:
+def _delivery(
+    runner: Principal, run_id: str, lease: Lease, envelope: bytes, by_hand: str | None = None
+) -> Delivery:
     """Raises ``Refused`` (``envelope_invalid``, ``keyless_not_supported``, ``key_unknown``)."""
     if is_bundle(envelope):
         envelope = envelope_in(envelope, PublicKey.from_base64(runner.public_key or "").keyid)
-    return Delivery(runner, run_id, lease, envelope)
+    return Delivery(runner, run_id, lease, envelope, by_hand)
 
 
 async def _lease_holder(plane: ControlPlane, principal: Principal, run_id: str, lease: Lease) -> Principal:

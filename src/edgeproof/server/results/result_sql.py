@@ -17,7 +17,7 @@ INSERT INTO runtime_results (
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     least(clock_timestamp(), coalesce($21, clock_timestamp()))
 )
-ON CONFLICT DO NOTHING
+ON CONFLICT DO NOTHING RETURNING result_id
 """
 ADD_KEY: Final = """
 INSERT INTO result_keys (owner_id, key, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 import msgspec
@@ -32,11 +32,19 @@ from edgeproof.server.db.cursors import LAST, read_cursor
 from edgeproof.server.db.database import Connection
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
+from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
 from edgeproof.server.results import result_sql
 
 Role = Literal["baseline", "candidate"]
+
+
+class Kept(NamedTuple):
+    """``added`` is the new result's id; None when it was kept already."""
+
+    digest: str
+    added: str | None
 
 
 async def add_result(
@@ -50,11 +58,13 @@ async def add_result(
     require(principal, "user")
     async with plane.database.transaction() as connection:
         owner = principal.principal_id
-        digest = await keep_result(connection, owner, body, basis="unsigned", source="posted")
+        digest, added = await keep_result(connection, owner, body, basis="unsigned", source="posted")
         if idempotency_key is not None:
             await connection.execute(result_sql.ADD_KEY, owner, idempotency_key, digest)
             if await connection.fetchval(result_sql.KEY, owner, idempotency_key) != digest:
                 raise Refused("conflict", "this Idempotency-Key stands for another result")
+        if added is not None:
+            await record(connection, owner, "result.added", added, {"result": digest})
         (row,) = await connection.fetch(result_sql.POSTED, owner, digest)
     return _document(row)
 
@@ -68,8 +78,8 @@ async def keep_result(
     source: ResultSource,
     job_id: str | None = None,
     role: Role | None = None,
-) -> str:
-    """Keep a result once: a posted one by owner and digest, another by its job and role; its digest.
+) -> Kept:
+    """Keep a result once: a posted one by owner and digest, another by its job and role.
 
     The caller says what it rests on; nothing is verified here but its form. Raises ``Refused``
     (``result_invalid``).
@@ -77,7 +87,7 @@ async def keep_result(
     told = read_plain_result(body, what="result")
     data = canonical(body)
     digest, identity = sha256_hex(data), identity_of(told)
-    await connection.execute(
+    added = await connection.fetchval(
         result_sql.ADD,
         f"result_{secrets.token_hex(8)}",
         owner_id,
@@ -101,7 +111,7 @@ async def keep_result(
         data,
         stated_time(told.timestamp),
     )
-    return digest
+    return Kept(digest, added)
 
 
 async def find_result(plane: ControlPlane, principal: Principal, reference: str) -> ResultDocument | None:

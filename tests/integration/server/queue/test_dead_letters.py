@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeproof.contract.errors import Refused
+from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.jobs.dead_letters import dead_letters, requeue
 from edgeproof.server.plane.control_plane import Principal, Settings
 from edgeproof.server.plane.principals import authenticate, create_principal
@@ -67,6 +68,9 @@ async def test_asked_at_once_it_is_done_once(yard: Any, operator: Principal) -> 
     views = await asyncio.gather(*(requeue(yard.plane, operator, old.job_id) for _ in range(5)))
     assert len({view.job_id for view in views}) == 1
     assert await yard.plane.database.pool.fetchval("SELECT count(*) FROM jobs") == 2
+    (told,) = (await list_entries(yard.plane, operator, subject=old.job_id)).entries
+    assert (told.actor, told.act) == (operator.principal_id, "job.requeued")
+    assert told.data == {"as": views[0].job_id}
 
 
 async def test_only_a_failed_job_of_ones_own_is_done_again(yard: Any, operator: Principal) -> None:

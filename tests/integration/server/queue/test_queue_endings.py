@@ -11,8 +11,10 @@ import pytest
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import HeartbeatRequest
 from edgeproof.domain.runs import Lease
+from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.jobs.advance import sweep
 from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.plane.control_plane import Principal
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.reap import Patience, reap, run_reaper
 from edgeproof.server.queue.revoke import end_unlisted_leases
@@ -154,6 +156,15 @@ async def test_a_queued_job_is_cancelled_at_once_and_its_runs_with_it(yard: Any)
     assert (await cancel(yard.plane, yard.user, job.job_id)).status == "cancelled"
     assert await yard.one.claim() is None
     assert (await cancel(yard.plane, yard.user, job.job_id)).status == "cancelled"
+
+
+async def test_who_asked_for_a_job_to_be_cancelled_is_audited_once(yard: Any, admin: Principal) -> None:
+    job = await yard.analyze()
+    await yard.one.take()
+    await cancel(yard.plane, admin, job.job_id)
+    await cancel(yard.plane, yard.user, job.job_id)
+    (told,) = (await list_entries(yard.plane, admin, subject=job.job_id)).entries
+    assert (told.actor, told.act) == (admin.principal_id, "job.cancel_requested")
 
 
 @pytest.mark.parametrize("finished", [0, 2])

@@ -14,6 +14,7 @@ from edgeproof.domain.runs import Lease
 from edgeproof.lab.verify import evidence_name, verify
 from edgeproof.server.artifacts.documents import load_document
 from edgeproof.server.artifacts.evidence import list_evidence
+from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.plane.control_plane import Principal
 from edgeproof.server.plane.principals import authenticate, create_principal
 from edgeproof.server.queue.submit import submit
@@ -97,7 +98,7 @@ async def test_a_bundle_of_anothers_signature_is_refused(yard: Any) -> None:
     assert await refusal(yard.one.submit(claimed, bundle_of(forged.envelope))) == "key_unknown"
 
 
-async def test_the_owner_delivers_by_hand_what_the_runner_signed(yard: Any) -> None:
+async def test_the_owner_delivers_by_hand_what_the_runner_signed(yard: Any, admin: Principal) -> None:
     await yard.analyze()
     claimed = await yard.one.take()
     made = yard.one.answer(claimed)
@@ -118,6 +119,13 @@ async def test_the_owner_delivers_by_hand_what_the_runner_signed(yard: Any) -> N
     assert first.state == "COMPLETE"
     # What its runner then delivers itself is no second outcome.
     assert await yard.one.submit(claimed, made.envelope) == first
+    told = (await list_entries(yard.plane, admin, subject=claimed.run_id)).entries
+    runner = yard.one.principal.principal_id
+    assert {(one.act, one.actor) for one in told} == {
+        ("lease.granted", runner),
+        ("run.complete", runner),
+        ("result.delivered_by_hand", yard.user.principal_id),
+    }
 
 
 async def test_after_the_lease_was_lost_nobody_delivers(yard: Any) -> None:
