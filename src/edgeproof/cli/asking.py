@@ -23,9 +23,11 @@ def ask_as_admin(
     token: str | None,
     data_dir: Path,
     ask: Callable[[ControlPlaneClient], Awaitable[T]],
+    *,
+    pinned: bool = False,
 ) -> T:
     """What an admin's client answers."""
-    connected = connection(context, server, token, data_dir, admin=True)
+    connected = connection(context, server, token, data_dir, admin=True, pinned=pinned)
 
     async def work() -> T:
         async with connected.client() as client:

@@ -78,9 +78,10 @@ def verify(
 ) -> int:
     """Check every entry, link and signature of the log here. Exits 1 and names what does not hold.
 
-    The key is the one that the control plane is pinned to (URL#sha256:KEY, or this machine's own).
+    The key is the one that the control plane is pinned to (this machine's own, or URL#sha256:KEY); without
+    one it is refused.
     """
-    connected = connection(context, server, token, data_dir, admin=True)
+    connected = connection(context, server, token, data_dir, admin=True, pinned=True)
     expect = _head(head)
 
     async def ask() -> tuple[AuditCheck, tuple[AuditEntry, ...]]:

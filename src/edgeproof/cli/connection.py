@@ -88,3 +88,28 @@ def connect(server: str | None, token: str | None, data_dir: Path, *, admin: boo
         server_key=known.server_key,
         ca_file=ca_file or known.ca_file,
     )
+
+
+def connect_pinned(
+    server: str | None, token: str | None, data_dir: Path, *, admin: bool = False
+) -> Connection:
+    """As ``connect``, for what rests on the control plane's key: it is named with it, or known here.
+
+    Raises ``Refused`` also with ``fingerprint_required``.
+    """
+    from edgeproof.client.address import ServerAddress
+    from edgeproof.contract.envelope import PublicKey
+
+    found = connect(server, token, data_dir, admin=admin)
+    address, known = ServerAddress.parse(found.server), read_credentials(data_dir)
+    if address.pinned_keyid is not None:
+        return found
+    if known is None or address.url != known.url:
+        raise Refused(
+            "fingerprint_required",
+            "this rests on the control plane's key: name it too, URL#sha256:<key>, as `edgeproof up` prints",
+        )
+    key = PublicKey.from_base64(known.server_key)
+    return msgspec.structs.replace(
+        found, server=f"{known.url}#{key.fingerprint}", ca_file=found.ca_file or known.ca_file
+    )

@@ -122,7 +122,10 @@ def rotate(
 @server_options
 @click.pass_context
 def trust(context: click.Context, out: Path, server: str | None, token: str | None, data_dir: Path) -> None:
-    """Write the document for `verify --trust`: the control plane's key and every compromised runner key."""
+    """Write the document for `verify --trust`: the control plane's key and every compromised runner key.
+
+    A control plane other than this machine's own must be named with its key, URL#sha256:KEY.
+    """
 
     async def ask(client: ControlPlaneClient) -> bytes:
         from edgeproof.contract.envelope import PublicKey
@@ -140,7 +143,7 @@ def trust(context: click.Context, out: Path, server: str | None, token: str | No
 
     from edgeproof.cli.analysis import write_whole
 
-    write_whole(out, ask_as_admin(context, server, token, data_dir, ask))
+    write_whole(out, ask_as_admin(context, server, token, data_dir, ask, pinned=True))
     click.echo(str(out))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgeproof.cli.connection import Connection, connect, default_data_dir
+from edgeproof.cli.connection import Connection, connect, connect_pinned, default_data_dir
 from edgeproof.cli.use_cases import UseCases
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,7 +53,15 @@ def log_format_option(command: F) -> F:
 
 
 def connection(
-    context: click.Context, server: str | None, token: str | None, data_dir: Path, *, admin: bool = False
+    context: click.Context,
+    server: str | None,
+    token: str | None,
+    data_dir: Path,
+    *,
+    admin: bool = False,
+    pinned: bool = False,
 ) -> Connection:
+    """``pinned``: not to a control plane whose key nobody has named."""
     use_cases: UseCases = context.obj
-    return connect(server, token or use_cases.token, data_dir, admin=admin)
+    find = connect_pinned if pinned else connect
+    return find(server, token or use_cases.token, data_dir, admin=admin)

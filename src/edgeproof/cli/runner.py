@@ -152,8 +152,11 @@ def enrol(
     data_dir: Path,
     as_json: bool,
 ) -> None:
-    """Make an enrolment token for another machine's runner. It is shown once."""
-    connected = connection(context, server, token, data_dir, admin=True)
+    """Make an enrolment token for another machine's runner. It is shown once, with the control plane's key.
+
+    A control plane other than this machine's own must be named with its key, URL#sha256:KEY.
+    """
+    connected = connection(context, server, token, data_dir, admin=True, pinned=True)
 
     async def ask() -> tuple[str, str]:
         from edgeproof.contract.envelope import PublicKey

@@ -1,8 +1,8 @@
 import msgspec
 import pytest
 
-from edgeproof.cli.connection import Credentials, connect, credentials_path
-from edgeproof.contract.envelope import SigningKey
+from edgeproof.cli.connection import Credentials, connect, connect_pinned, credentials_path
+from edgeproof.contract.envelope import PublicKey, SigningKey
 from edgeproof.contract.errors import Refused
 
 URL = "http://127.0.0.1:8765"
@@ -51,3 +51,20 @@ def test_without_a_folder_and_a_name_it_says_what_to_do(tmp_path):
     with pytest.raises(Refused) as refused:
         connect(None, None, tmp_path)
     assert refused.value.code == "server_unreachable"
+
+
+@pytest.mark.parametrize("server", [None, URL, f"{URL}/"])
+@pytest.mark.parametrize("token", [None, "mine"])
+def test_this_machines_own_control_plane_is_pinned_however_it_is_named(tmp_path, known, server, token):
+    key = PublicKey.from_base64(known.server_key).fingerprint
+    found = connect_pinned(server, token, tmp_path)
+    assert (found.server, found.token) == (f"{URL}#{key}", token or known.user_token)
+
+
+def test_another_control_plane_is_named_with_its_key(tmp_path, known):
+    pinned = f"https://control.example#sha256:{'0' * 64}"
+    assert connect_pinned(pinned, "mine", tmp_path).server == pinned
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(Refused) as refused:
+            connect_pinned("https://control.example", "mine", folder)
+        assert refused.value.code == "fingerprint_required"
