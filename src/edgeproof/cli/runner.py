@@ -10,6 +10,7 @@ import msgspec
 
 from edgeproof.cli import exits
 from edgeproof.cli.device import FILE, default_home, home_option, install, join, status
+from edgeproof.cli.enrolments import tokens
 from edgeproof.cli.labels import own_labels
 from edgeproof.cli.options import connection, json_option, log_format_option, server_options
 from edgeproof.cli.use_cases import LogFormat, NoiseOptions, RunnerOptions, UseCases
@@ -23,7 +24,7 @@ def runner() -> None:
     """Run this machine as a runner; enrol others."""
 
 
-for _command in (join, status, install):
+for _command in (join, status, install, tokens):
     runner.add_command(_command)
 
 

@@ -40,6 +40,9 @@ class Calls:
         response = await self._exchange.send("POST", path, body=body, headers=sent, idempotent=idempotent)
         return decoded(response, type_)
 
+    async def _delete(self, path: str, type_: type[T]) -> T:
+        return decoded(await self._exchange.send("DELETE", path, idempotent=True), type_)
+
     async def _under_lease(self, run_id: str, verb: str, lease: Lease, message: Wire, type_: type[T]) -> T:
         route = f"/api/queue/{segment(run_id)}/{verb}"
         return await self._post(route, message, type_, {LEASE_HEADER: lease.header()}, idempotent=True)

@@ -16,13 +16,16 @@ from edgeproof.contract.fleet import (
     RunnerKeyList,
     RunnerKeyView,
 )
+from edgeproof.contract.ids import digest_of_uri
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.policies import PolicyView
 from edgeproof.contract.policy import Policy
 from edgeproof.contract.queue import DeadLetterPage, QueueStats
 from edgeproof.contract.runners import (
+    EnrolmentTokenList,
     EnrolmentTokenRequest,
     EnrolmentTokenResponse,
+    EnrolmentTokenView,
     RunnerList,
     RunnerStanding,
     StandingRequest,
@@ -65,6 +68,15 @@ class OperatorCalls(Calls):
         request = EnrolmentTokenRequest(uses=uses, ttl_seconds=ttl_seconds)
         answer = await self._post("/api/enrolment-tokens", request, EnrolmentTokenResponse, idempotent=False)
         return answer.token
+
+    async def enrolment_tokens(self) -> EnrolmentTokenList:
+        """For admins; never the tokens themselves."""
+        return await self._get("/api/enrolment-tokens", EnrolmentTokenList)
+
+    async def revoke_enrolment_token(self, digest: str) -> EnrolmentTokenView:
+        """For admins. ``digest`` as listed, also as ``sha256:<hex>``. Safe to repeat."""
+        name = digest_of_uri(digest) or digest
+        return await self._delete(f"/api/enrolment-tokens/{segment(name)}", EnrolmentTokenView)
 
     async def runner(self, runner_id: str) -> RunnerDetail:
         """For admins."""

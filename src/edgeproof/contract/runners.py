@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from edgeproof.contract.base import Wire
 from edgeproof.contract.errors import Problem
 from edgeproof.contract.faults import Fault
-from edgeproof.contract.ids import Base64Key, IdText, LabelKey, LabelValue, Name, UtcTime
+from edgeproof.contract.ids import Base64Key, Digest, IdText, LabelKey, LabelValue, Name, UtcTime
 from edgeproof.contract.jobs import Progress, RunState
 
 LEASE_HEADER: Final = "Edgeproof-Lease"
@@ -282,3 +282,21 @@ class EnrolmentTokenResponse(Wire, frozen=True, kw_only=True):
     """The token, shown once; only its digest is kept."""
 
     token: str
+
+
+class EnrolmentTokenView(Wire, frozen=True, kw_only=True):
+    """A token as it is kept: ``digest`` is the SHA-256 of its text. It is good while it has ``uses_left``,
+    has not expired and was not revoked."""
+
+    digest: Digest
+    uses_left: int
+    created_by: str
+    created_at: UtcTime
+    expires_at: UtcTime
+    revoked_at: UtcTime | None = None
+
+
+class EnrolmentTokenList(Wire, frozen=True, kw_only=True):
+    """``GET /api/enrolment-tokens``: the newest 1000, those that are good no more too."""
+
+    tokens: tuple[EnrolmentTokenView, ...]

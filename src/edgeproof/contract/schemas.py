@@ -41,6 +41,7 @@ from edgeproof.contract.runners import (
     ClaimedRun,
     ClaimedRuns,
     ClaimRequest,
+    EnrolmentTokenList,
     EnrolmentTokenRequest,
     EnrolmentTokenResponse,
     FailRequest,
@@ -103,7 +104,7 @@ MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
     # runners
     RegisterRequest, RegisterResponse, ClaimRequest, ClaimedRun, HeartbeatRequest, HeartbeatResponse,
     SubmitResponse, FailRequest, FailResponse, RunnerList, EnrolmentTokenRequest, EnrolmentTokenResponse,
-    ClaimedRuns, HeartbeatBatch, HeartbeatAnswers, SubmitBatch, SubmitAnswers,
+    EnrolmentTokenList, ClaimedRuns, HeartbeatBatch, HeartbeatAnswers, SubmitBatch, SubmitAnswers,
     # operators
     StandingRequest, StandingView, QueueStats, DeadLetterPage,
     RunnerDetail, RunnerKeyList, AddKeyRequest, RemoveKeyRequest, RemovedKey, RotateKeyRequest, RotatedKey,

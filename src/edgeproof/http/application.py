@@ -67,6 +67,8 @@ HANDLERS = (
     audit.list_audit,
     audit.audit_seals,
     runners.create_enrolment_token,
+    runners.list_enrolment_tokens,
+    runners.revoke_enrolment_token,
     policies.list_policies,
     policies.get_policy,
     policies.add_policy,

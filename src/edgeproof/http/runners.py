@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import get, post
-from litestar.params import HeaderParameter, JSONBody
+from litestar import delete, get, post
+from litestar.params import HeaderParameter, JSONBody, PathParameter
 
 from edgeproof.contract.runners import (
     PROOF_HEADER,
+    EnrolmentTokenList,
     EnrolmentTokenRequest,
     EnrolmentTokenResponse,
+    EnrolmentTokenView,
     RegisterRequest,
     RegisterResponse,
     RunnerList,
@@ -19,13 +21,18 @@ from edgeproof.http.authentication import PUBLIC, plane_of
 from edgeproof.http.body_guard import BODY_KIND
 from edgeproof.http.description import BODY, TOKEN, problems
 from edgeproof.http.json_bodies import StrictRequest
-from edgeproof.server.fleet.enrolment import create_enrolment_token as make_token
+from edgeproof.http.paths import known_digest
+from edgeproof.server.fleet import enrolment
 from edgeproof.server.fleet.register import register
 from edgeproof.server.fleet.runners import list_runners as registered_runners
 
 Proof = Annotated[
     str | None,
     HeaderParameter(name=PROOF_HEADER, max_length=500, description="`<nonce>.<base64url signature>`"),
+]
+
+TokenDigestPath = Annotated[
+    str, PathParameter(description="The SHA-256 of the token's text, in lower-case hexadecimal")
 ]
 
 
@@ -74,5 +81,31 @@ async def create_enrolment_token(
     request: StrictRequest, data: JSONBody[EnrolmentTokenRequest]
 ) -> EnrolmentTokenResponse:
     """For admins. The token is shown this once."""
-    token = await make_token(plane_of(request), request.user, data.uses, data.ttl_seconds)
+    plane = plane_of(request)
+    token = await enrolment.create_enrolment_token(plane, request.user, data.uses, data.ttl_seconds)
     return EnrolmentTokenResponse(token=token)
+
+
+@get(
+    "/api/enrolment-tokens",
+    operation_id="listEnrolmentTokens",
+    summary="List the enrolment tokens, by their digests",
+    tags=["runners"],
+    responses=problems(*TOKEN),
+)
+async def list_enrolment_tokens(request: StrictRequest) -> EnrolmentTokenList:
+    """For admins: the newest 1000, those that are good no more too. The tokens themselves are not kept."""
+    return await enrolment.list_enrolment_tokens(plane_of(request), request.user)
+
+
+@delete(
+    "/api/enrolment-tokens/{digest:str}",
+    status_code=200,
+    operation_id="revokeEnrolmentToken",
+    summary="Revoke an enrolment token",
+    tags=["runners"],
+    responses=problems(*TOKEN, "not_found"),
+)
+async def revoke_enrolment_token(request: StrictRequest, digest: TokenDigestPath) -> EnrolmentTokenView:
+    """For admins. It lists no more keys, and those that it listed stay; repeating this changes nothing."""
+    return await enrolment.revoke_enrolment_token(plane_of(request), request.user, known_digest(digest))

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from edgeproof.cli.main import cli
 from edgeproof.client import ControlPlaneClient
+from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import SigningKey
+from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import (
     ClaimRequest,
@@ -138,6 +140,31 @@ async def test_whoever_lists_the_fleet_sees_who_is_quarantined(
         shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments, obj=Plain())
         assert shown.exit_code == 0, shown.output
         assert [one for one in words if one not in shown.output] == []
+
+
+async def test_enrolment_tokens_are_listed_and_revoked_by_their_digests(
+    url: str, admin: ControlPlaneClient, raw: httpx.AsyncClient, ask: Ask
+) -> None:
+    token = await admin.create_enrolment_token(uses=3)
+    digest = sha256_hex(token.encode())
+    listed = await ask("runner", "tokens", "list")
+    assert [(one["digest"], one["uses_left"], one["revoked_at"]) for one in listed["tokens"]] == [
+        (digest, 3, None)
+    ]
+    assert token not in str(listed)
+    ended = await ask("runner", "tokens", "revoke", f"sha256:{digest}")
+    assert ended["revoked_at"] is not None
+    assert await ask("runner", "tokens", "revoke", digest) == ended
+    assert (await admin.enrolment_tokens()).tokens[0].revoked_at == ended["revoked_at"]
+    async with ControlPlaneClient(url) as late:
+        with pytest.raises(Refused, match="key_not_allowed"):
+            await late.register(SigningKey.generate(), CAPABILITIES, token)
+    for unknown in ("0" * 64, "no-digest"):
+        with pytest.raises(Refused, match="not_found"):
+            await admin.revoke_enrolment_token(unknown)
+    route = "/api/enrolment-tokens"
+    refused = [await raw.get(route), await raw.delete(f"{route}/{digest}")]
+    assert [answer.status_code for answer in refused] == [403, 403]
 
 
 async def test_dead_letters_are_listed_and_done_again(

@@ -8,7 +8,10 @@ from datetime import timedelta
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.runners import EnrolmentTokenList, EnrolmentTokenView
 from edgeproof.server.db.database import Connection, lock
+from edgeproof.server.db.rows import Row
+from edgeproof.server.db.times import utc_text
 from edgeproof.server.fleet.runner_keys import runner_id_of
 from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
@@ -20,8 +23,17 @@ VALUES ($1, $2, clock_timestamp() + $3::interval, $4)
 """
 _USE = """
 UPDATE enrolment_tokens SET uses_left = uses_left - 1
-WHERE token_digest = $1 AND uses_left > 0 AND expires_at > clock_timestamp()
+WHERE token_digest = $1 AND uses_left > 0 AND expires_at > clock_timestamp() AND revoked_at IS NULL
 RETURNING created_by
+"""
+_COLUMNS = "token_digest, uses_left, created_by, created_at, expires_at, revoked_at"
+_LIST = f"""
+SELECT {_COLUMNS} FROM enrolment_tokens ORDER BY created_at DESC, token_digest LIMIT 1000
+"""  # noqa: S608 - names of ours
+_FIND = f"SELECT {_COLUMNS} FROM enrolment_tokens WHERE token_digest = $1"  # noqa: S608 - names of ours
+_REVOKE = """
+UPDATE enrolment_tokens SET revoked_at = clock_timestamp()
+WHERE token_digest = $1 AND revoked_at IS NULL RETURNING token_digest
 """
 _FIND_KEY = """
 SELECT runner_id, removed_at IS NOT NULL AS removed,
@@ -48,6 +60,29 @@ async def create_enrolment_token(
     return token
 
 
+async def list_enrolment_tokens(plane: ControlPlane, principal: Principal) -> EnrolmentTokenList:
+    """The newest first, those that are good no more too. Raises ``Refused`` (``forbidden``)."""
+    require(principal, "admin")
+    return EnrolmentTokenList(tokens=tuple(_view(row) for row in await plane.database.pool.fetch(_LIST)))
+
+
+async def revoke_enrolment_token(
+    plane: ControlPlane, principal: Principal, digest: str
+) -> EnrolmentTokenView:
+    """From now on the token lists no key; those that it listed stay. Repeating it changes nothing.
+
+    Raises ``Refused`` (``forbidden``, ``not_found``).
+    """
+    require(principal, "admin")
+    async with plane.database.transaction() as connection:
+        if await connection.fetchval(_REVOKE, digest) is not None:
+            await record(connection, principal.principal_id, "enrolment_token.revoked", digest)
+        row = await connection.fetchrow(_FIND, digest)
+    if row is None:
+        raise Refused("not_found", "no such enrolment token")
+    return _view(row)
+
+
 async def admit(connection: Connection, key: PublicKey, enrolment_token: str | None) -> str | None:
     """Let ``key`` register: it is on the allowlist, or a token puts it there, which takes one use.
 
@@ -69,7 +104,7 @@ async def admit(connection: Connection, key: PublicKey, enrolment_token: str | N
     token_digest = sha256_hex(enrolment_token.encode("utf-8", "surrogatepass"))
     created_by = await connection.fetchval(_USE, token_digest)
     if created_by is None:
-        raise Refused("key_not_allowed", "the enrolment token is unknown, used up or expired")
+        raise Refused("key_not_allowed", "the enrolment token is unknown, used up, expired or revoked")
     await connection.execute(
         "INSERT INTO runner_keys (public_key, added_by, source) VALUES ($1, $2, 'enrolment')",
         key.base64,
@@ -78,3 +113,15 @@ async def admit(connection: Connection, key: PublicKey, enrolment_token: str | N
     told = {"enrolment_token": token_digest, "made_by": created_by}
     await record(connection, runner_id_of(key), "key.enrolled", key.fingerprint, told)
     return None
+
+
+def _view(row: Row) -> EnrolmentTokenView:
+    revoked_at = row["revoked_at"]
+    return EnrolmentTokenView(
+        digest=row["token_digest"],
+        uses_left=row["uses_left"],
+        created_by=row["created_by"],
+        created_at=utc_text(row["created_at"]),
+        expires_at=utc_text(row["expires_at"]),
+        revoked_at=None if revoked_at is None else utc_text(revoked_at),
+    )

@@ -28,6 +28,7 @@ Table(
     Column("expires_at", TIME, nullable=False),
     text_column("created_by"),
     now_column("created_at"),
+    Column("revoked_at", TIME),
     CheckConstraint("uses_left >= 0", name="uses_left"),
 )
 

@@ -9,10 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
+from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.fleet.challenge import new_nonce
-from edgeproof.server.fleet.enrolment import create_enrolment_token
+from edgeproof.server.fleet.enrolment import (
+    create_enrolment_token,
+    list_enrolment_tokens,
+    revoke_enrolment_token,
+)
 from edgeproof.server.fleet.register import register
 from edgeproof.server.fleet.runner_keys import allow_key
 from edgeproof.server.fleet.runners import list_runners
@@ -155,6 +161,29 @@ async def test_an_expired_enrolment_token_is_refused(
     assert await refusal(device.register(control_plane, token)) == "key_not_allowed"
 
 
+async def test_a_revoked_enrolment_token_lists_no_more_keys(
+    control_plane: ControlPlane, admin: Principal, device: Any
+) -> None:
+    token = await create_enrolment_token(control_plane, admin, uses=3, ttl_seconds=60)
+    await device.register(control_plane, token)
+    digest = sha256_hex(token.encode())
+    (listed,) = (await list_enrolment_tokens(control_plane, admin)).tokens
+    assert (listed.digest, listed.uses_left, listed.revoked_at) == (digest, 2, None)
+    assert listed.created_by == admin.principal_id
+    revoked = await revoke_enrolment_token(control_plane, admin, digest)
+    assert await revoke_enrolment_token(control_plane, admin, digest) == revoked
+    assert (await list_enrolment_tokens(control_plane, admin)).tokens == (revoked,)
+    other = replace(device, key=SigningKey.generate())
+    assert await refusal(other.register(control_plane, token)) == "key_not_allowed"
+    # Whom it let in before stays.
+    await device.register(control_plane)
+    told = (await list_entries(control_plane, admin, subject=digest)).entries
+    assert [(one.act, one.actor) for one in told] == [
+        ("enrolment_token.revoked", admin.principal_id),
+        ("enrolment_token.created", admin.principal_id),
+    ]
+
+
 async def test_a_removed_key_is_out_at_once_and_stays_out(
     control_plane: ControlPlane, admin: Principal, allowed: Any
 ) -> None:
@@ -178,8 +207,12 @@ async def test_a_key_can_be_removed_before_it_was_ever_seen(
 
 async def test_only_an_admin_enrols(control_plane: ControlPlane, user: Principal, runner: Principal) -> None:
     for principal in (user, runner):
-        attempt = create_enrolment_token(control_plane, principal, uses=1, ttl_seconds=60)
-        assert await refusal(attempt) == "forbidden"
+        for attempt in (
+            create_enrolment_token(control_plane, principal, uses=1, ttl_seconds=60),
+            list_enrolment_tokens(control_plane, principal),
+            revoke_enrolment_token(control_plane, principal, "0" * 64),
+        ):
+            assert await refusal(attempt) == "forbidden"
 
 
 @pytest.mark.parametrize(("uses", "ttl"), [(0, 60.0), (-1, 60.0), (1, 0.0)])
