@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from edgeproof.cli.printing import on_one_line
 from edgeproof.contract.jobs import JobEvent, JobView, RunView
 from edgeproof.lab.withdrawn import words
 
@@ -127,10 +128,13 @@ def print_job(console: Console, job: JobView) -> None:
 
 
 def run_line(run: RunView) -> str:
-    """How a run stands; of one that no runner at work can do, what the nearest lacks and has instead."""
+    """How a run stands, and what its runner says that it does; of one that no runner at work can do, what the
+    nearest lacks and has instead."""
     told = f"{run.stage}/{run.role} {run.state} attempt {run.attempt}"
     if run.queue_position is not None:
         told += f", place {run.queue_position} in the queue"
+    if run.status_text:
+        told += f", {on_one_line(run.status_text)}"
     return f"{told}, waiting for {'; '.join(run.waiting_for)}" if run.waiting_for else told
 
 

@@ -10,7 +10,7 @@ from edgeproof.cli.abilities import lines_of
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.fleet_keys import key_line, keys
 from edgeproof.cli.options import json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, on_one_line
 from edgeproof.cli.standing import drain, quarantine, release
 
 
@@ -86,6 +86,7 @@ def show(
     for key in found.keys:
         click.echo(f"key       {key_line(key)}")
     for run in found.holding:
-        click.echo(f"holds     {run.run_id} ({run.stage} of {run.job_id}) until {run.lease_expires_at}")
+        says = f": {on_one_line(run.status_text)}" if run.status_text else ""
+        click.echo(f"holds     {run.run_id} ({run.stage} of {run.job_id}) until {run.lease_expires_at}{says}")
     for state, runs in sorted(found.outcomes.items()):
         click.echo(f"{state.lower():<9} {runs}")

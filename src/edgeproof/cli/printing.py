@@ -1,4 +1,4 @@
-"""JSON on standard output."""
+"""JSON on standard output, and others' words on a terminal."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ import msgspec
 def echo_json(value: Any) -> None:
     """One indented JSON document."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def on_one_line(text: str) -> str:
+    """What somebody else sent, without what would steer a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in text)

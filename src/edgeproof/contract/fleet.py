@@ -81,13 +81,14 @@ class RotatedKey(Wire, frozen=True, kw_only=True):
 
 
 class HeldRun(Wire, frozen=True, kw_only=True):
-    """A run under a runner's lease."""
+    """A run under a runner's lease; ``status_text`` is what the runner says that it does."""
 
     run_id: IdText
     job_id: IdText
     stage: str
     attempt: int
     lease_expires_at: UtcTime
+    status_text: str | None = None
 
 
 class FittingClass(Wire, frozen=True, kw_only=True):

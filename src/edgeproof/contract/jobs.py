@@ -51,6 +51,7 @@ class RunView(Wire, frozen=True, kw_only=True):
     """One run as its job shows it. ``waiting_for`` names needs that no registered runner meets,
     each with what the one that comes nearest has instead.
 
+    ``status_text`` is what the runner says that it does, while it holds the run.
     ``queue_position`` counts from 1 among the runs that wait for the same kind of runner; 200 stands for 200
     and more. Lists of jobs do not count it.
     """
@@ -64,6 +65,7 @@ class RunView(Wire, frozen=True, kw_only=True):
     progress: Progress | None = None
     waiting_for: tuple[str, ...] = ()
     queue_position: int | None = None
+    status_text: str | None = None
 
 
 class Withdrawal(Wire, frozen=True, kw_only=True):

@@ -26,6 +26,9 @@ MAX_BATCH: Final = 64
 MAX_HOLDING: Final = 64
 """Runs that a claim may name as still worked on."""
 
+MAX_STATUS: Final = 200
+"""Characters of a heartbeat's status."""
+
 STAGES: Final = ("forge", "runtime")
 """What runs of an analysis do."""
 
@@ -153,8 +156,10 @@ class ClaimedRuns(Wire, frozen=True, kw_only=True):
 
 
 class HeartbeatRequest(Wire, frozen=True, kw_only=True):
+    """``status`` says in a few words what the runner does; what is None stays as it was told before."""
+
     progress: Progress | None = None
-    status: Annotated[str, Meta(max_length=200)] | None = None
+    status: Annotated[str, Meta(max_length=MAX_STATUS)] | None = None
 
 
 class HeartbeatResponse(Wire, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Keeps one lease while its work goes on, and says when the work must stop.
 
-Heartbeats carry the latest progress: soon after it changed, and in any case at the server's interval.
+Heartbeats carry the latest progress: soon after it changed, and in any case at the server's interval. Its
+message is the run's status, told when it is another than the server has.
 An unreachable server does not stop the work, nor does one that refuses a heartbeat for another reason; only
 its word that the lease is gone does.
 """
@@ -15,7 +16,7 @@ from typing import Final, Literal
 
 from edgeproof.contract.errors import EdgeproofError
 from edgeproof.contract.jobs import Progress
-from edgeproof.contract.runners import ClaimedRun, HeartbeatRequest
+from edgeproof.contract.runners import MAX_STATUS, ClaimedRun, HeartbeatRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.runner.session import Session
 
@@ -38,6 +39,8 @@ class LeaseKeeper:
         self._claimed = claimed
         self._lease = Lease(claimed.attempt, claimed.lease_token)
         self._progress: Progress | None = None
+        self._told: str | None = None
+        """The status that the server has."""
         self._changed = asyncio.Event()
 
     def note(self, progress: Progress) -> None:
@@ -47,11 +50,13 @@ class LeaseKeeper:
     async def keep(self) -> Ending:
         while True:
             self._changed.clear()
-            request = HeartbeatRequest(progress=self._progress)
+            status = self._news()
+            request = HeartbeatRequest(progress=self._progress, status=status)
             try:
                 answer = await self._session.call(
                     partial(self._session.control_plane.heartbeat, self._claimed.run_id, self._lease, request)
                 )
+                self._told = status or self._told
                 if answer.cancel_requested:
                     return "cancel_requested"
             except EdgeproofError as error:
@@ -64,3 +69,9 @@ class LeaseKeeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._claimed.heartbeat_seconds - shortest):
                     await self._changed.wait()
+
+    def _news(self) -> str | None:
+        """What the stage says that it does, if the server has not heard it."""
+        message = self._progress.message if self._progress is not None else None
+        status = (message or "")[:MAX_STATUS]
+        return status if status and status != self._told else None

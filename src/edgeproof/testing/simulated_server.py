@@ -83,6 +83,7 @@ class SimulatedRun:
     envelopes: list[bytes] = field(default_factory=list)
     failures: list[FailRequest] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=list)
     uploads: set[str] = field(default_factory=set)
     submissions: int = 0
     outcome: tuple[Lease, str] | None = None
@@ -214,6 +215,9 @@ class SimulatedServer:
             raise Refused("stale_lease", run_id)
         if request.progress is not None:
             run.progress.append(request.progress)
+        if request.status is not None:
+            run.statuses.append(request.status)
+        if request != HeartbeatRequest():
             self._turn()
         self._leave("heartbeat")
         return HeartbeatResponse(cancel_requested=run.cancel_requested, lease_expires_at=_THEN)

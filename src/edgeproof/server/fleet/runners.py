@@ -26,7 +26,7 @@ SELECT runner_id, hostname, public_key, capabilities, registered_at, last_seen_a
 FROM runners WHERE runner_id = $1
 """
 _HOLDING: Final = """
-SELECT q.run_id, r.job_id, r.stage, q.attempt, q.lease_expires_at
+SELECT q.run_id, r.job_id, r.stage, q.attempt, q.lease_expires_at, q.status_text
 FROM run_queue q JOIN runs r USING (run_id)
 WHERE q.state = 'CLAIMED' AND q.runner_id = $1 ORDER BY q.claimed_at, q.run_id
 """
@@ -67,6 +67,7 @@ async def show_runner(plane: ControlPlane, principal: Principal, runner_id: str)
                 stage=run["stage"],
                 attempt=run["attempt"],
                 lease_expires_at=utc_text(run["lease_expires_at"]),
+                status_text=run["status_text"],
             )
             for run in holding
         ),

@@ -92,6 +92,7 @@ class _Run(Wire, frozen=True, kw_only=True):
     assigned_runner_id: str | None
     fits: bool
     queue_position: int | None
+    status_text: str | None
 
 
 _RUNS: Final = msgspec.json.Decoder(tuple[_Run, ...])
@@ -185,6 +186,7 @@ def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, .
                 progress=run.progress,
                 waiting_for=waiting_for.get(run.run_id, ()),
                 queue_position=run.queue_position,
+                status_text=run.status_text,
             )
             for run in runs
         ),

@@ -308,6 +308,7 @@ _AS_SHOWN: Final = """
     'run_id', r.run_id, 'stage', r.stage, 'role', r.role,
     'state', coalesce(o.state, q.state), 'attempt', coalesce(o.attempt, q.attempt),
     'runner_id', coalesce(o.runner_id, q.runner_id), 'progress', q.progress,
+    'status_text', q.status_text,
     'class_id', r.class_id, 'assigned_runner_id', q.assigned_runner_id, 'queue_position', {position},
     'fits', q.state IS DISTINCT FROM 'PENDING' OR EXISTS (
         SELECT FROM runner_classes JOIN good_runners USING (runner_id) JOIN runners USING (runner_id)

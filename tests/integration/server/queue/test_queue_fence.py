@@ -15,6 +15,8 @@ from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ClaimRequest, FailRequest, HeartbeatRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.server.artifacts.artifacts import open_artifact, put_artifact
+from edgeproof.server.fleet.runners import show_runner
+from edgeproof.server.plane.control_plane import Principal
 from edgeproof.server.queue.claim import claim_runs
 from edgeproof.server.queue.fail import fail
 from edgeproof.server.queue.heartbeat import heartbeat
@@ -190,6 +192,30 @@ async def test_naming_a_strangers_artifact_is_not_having_uploaded_it(yard: Any) 
     digest = hashlib.sha256(made.uploads[0]).hexdigest()
     await put_artifact(yard.plane, yard.user, digest, bytes_of(made.uploads[0]))
     assert await code(yard.one.submit(claimed, made.envelope)) == "artifact_missing"
+
+
+async def test_what_the_runner_says_that_it_does_is_shown_while_it_holds_the_run(
+    yard: Any, admin: Principal
+) -> None:
+    job = await yard.analyze()
+    claimed = await yard.one.take()
+
+    async def shown() -> list[str | None]:
+        (of_job,) = [run for run in (await yard.job(job.job_id)).runs if run.run_id == claimed.run_id]
+        runner = await show_runner(yard.plane, admin, yard.one.principal.runner_id)
+        return [of_job.status_text, *(run.status_text for run in runner.holding)]
+
+    async def say(status: str | None) -> None:
+        request = HeartbeatRequest(status=status)
+        await heartbeat(yard.plane, yard.one.principal, claimed.run_id, lease_of(claimed), request)
+
+    assert await shown() == [None, None]
+    await say("waiting for the device")
+    await say("measuring")
+    await say(None)
+    assert await shown() == ["measuring", "measuring"]
+    await yard.one.work(claimed)
+    assert await shown() == [None]
 
 
 async def test_a_claim_ends_the_leases_that_its_runner_does_not_know_of(yard: Any) -> None:
