@@ -119,12 +119,12 @@ class ClaimRequest(Wire, frozen=True, kw_only=True):
     measure (stage ``runtime``) a runner holds one at a time. ``unfit`` is what a failed health check of the
     runner's own says: it is quarantined.
 
-    ``holding`` are the runs that the runner still works on. Any other lease of its own is one that it does
+    ``holding`` are the runs that the runner still works on. Any other lease of its key is one that it does
     not know of (it was killed, or a claim's answer was lost): it ends at once. None says nothing: so must
     say whoever holds more than ``MAX_HOLDING``, or claim nothing until it holds fewer.
 
-    ``number`` is greater with every claim that this runner sends, also when it sends one again. A claim that
-    arrives late or twice, when the runner has a lease by one of its number or a greater, gets nothing and
+    ``number`` is greater with every claim that is sent by this key, also when one is sent again. A claim that
+    arrives late or twice, when the key has a lease by one of its number or a greater, gets nothing and
     ends nothing. Without it a late claim ends whatever lease it does not name.
     """
 
