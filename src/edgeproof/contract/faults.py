@@ -1,5 +1,9 @@
 """Whose fault a failure is, and whether doing the same again may help, by its code.
 
+``user``: what was asked for; ``backend``: the engine or toolchain; ``device``: the runner's machine lacks
+something or is broken; ``infrastructure``: what lies between it and the control plane. The last two are the
+runner's own trouble: they count against it (``server/fleet/standing.py``), for the next run may end likewise.
+
 A stage that knows better says so; what is not in the table is judged by its HTTP status alone.
 """
 
@@ -8,6 +12,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 Fault = Literal["user", "backend", "device", "infrastructure"]
+RUNNERS_TROUBLE: Final[frozenset[Fault]] = frozenset({"device", "infrastructure"})
 
 
 class Blame(NamedTuple):
@@ -19,7 +24,7 @@ class Blame(NamedTuple):
 
 _USER: Final = Blame("user", False)
 _BACKEND: Final = Blame("backend", False)
-_DEVICE: Final = Blame("device", False)
+_DEVICE: Final = Blame("device", True)
 _PASSING: Final = Blame("infrastructure", True)
 
 BLAMES: Final[dict[str, Blame]] = {
@@ -39,7 +44,7 @@ BLAMES: Final[dict[str, Blame]] = {
     # this device lacks it; another may have it
     "backend_missing": _DEVICE,
     "isolation_unavailable": _DEVICE,
-    "disk_full": Blame("device", True),
+    "disk_full": _DEVICE,
     # between control plane and runner
     "lease_expired": _PASSING,
     "handed_back": _PASSING,

@@ -49,8 +49,6 @@ def _load(entry: EntryPoint) -> Toolchain:
     except ImportError as error:
         if any(words in str(error) for words in _NO_MEMORY):
             raise StageFailed("memory_limit", f"toolchain {entry.name!r} does not fit: {error}") from error
-        raise StageFailed(
-            "backend_missing", f"toolchain {entry.name!r} does not load: {error}", fault="backend"
-        ) from error
+        raise StageFailed("backend_missing", f"toolchain {entry.name!r} does not load: {error}") from error
     toolchain: Toolchain = factory()
     return toolchain

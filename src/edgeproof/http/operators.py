@@ -49,7 +49,7 @@ async def drain(
 async def quarantine(
     request: StrictRequest, runner_id: RunnerIdPath, data: JSONBody[StandingRequest]
 ) -> StandingView:
-    """For admins. The control plane does so itself after too many infrastructure errors in a row."""
+    """For admins. The control plane does so itself after too many runs in a row ended by its own trouble."""
     return await _stand(request, runner_id, "quarantined", data)
 
 
@@ -64,7 +64,7 @@ async def quarantine(
 async def release(
     request: StrictRequest, runner_id: RunnerIdPath, data: JSONBody[StandingRequest]
 ) -> StandingView:
-    """For admins. Its count of infrastructure errors begins anew."""
+    """For admins. Its count of runs that its own trouble ended begins anew."""
     return await _stand(request, runner_id, "active", data)
 
 

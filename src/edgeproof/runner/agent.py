@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 CLAIM_WAIT_SECONDS: Final = 25.0
 _TELL_SECONDS: Final = 5.0
-_WOULD_MEET_AGAIN: Final = frozenset({"quota_exceeded"})
+_WOULD_MEET_AGAIN: Final = frozenset({"quota_exceeded", "isolation_unavailable", "backend_missing"})
 """Failures that the next run here would end by too. The runner says so instead of using up attempts, and is
 quarantined until an operator releases it."""
 _UNFIT_CHARACTERS: Final = 500

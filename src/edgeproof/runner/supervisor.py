@@ -44,6 +44,8 @@ _COUNT_BOUND: Final = 1 << 53
 _DISK_SHARE: Final = 8
 """A workspace may grow by so many times what its run may upload."""
 _DISK_TICKS: Final = 4
+_NOT_THE_CHILDS: Final = frozenset({"isolation_unavailable", "quota_exceeded"})
+"""What only the runner can find. It calls itself unfit over them, which no stage may bring about."""
 
 _Ending = Literal["ended", "time", "memory", "disk"]
 
@@ -151,8 +153,8 @@ def _outcome(data: bytes) -> ForgeDone | RuntimeDone:
 
 def _failure(told: FailRequest) -> StageFailed:
     """What the child says of its failure, within the bounds of what may be said."""
-    if told.code not in CODES:
-        return StageFailed("result_invalid", "the stage failed with an unknown code", fault="backend")
+    if told.code not in CODES or told.code in _NOT_THE_CHILDS:
+        return StageFailed("result_invalid", "the stage failed with a code not its own", fault="backend")
     small = len(msgspec.json.encode(told.evidence)) <= _EVIDENCE_BYTES
     return StageFailed(
         told.code,

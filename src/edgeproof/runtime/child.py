@@ -180,12 +180,8 @@ class Child:
             "disk_full": "device",
             "stage_crashed": "backend",
         }
-        return StageFailed(
-            code,
-            f"{self._label}: {refused.detail}",
-            fault=faults.get(code, "user"),
-            retryable=code == "disk_full",
-        )
+        fault = faults.get(code, "user")
+        return StageFailed(code, f"{self._label}: {refused.detail}", fault=fault, retryable=fault == "device")
 
     def _death(self) -> StageFailed:
         code = self._process.returncode

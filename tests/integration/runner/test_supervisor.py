@@ -245,8 +245,11 @@ async def test_what_a_child_plants_for_an_outcome_is_refused(limited: Bench, pla
     assert why in error.detail
 
 
-async def test_a_failure_with_an_unknown_code_is_no_failure_we_repeat(limited: Bench) -> None:
-    assert (await limited.run(outcome(failure("no_such_code")))).code == "result_invalid"
+@pytest.mark.parametrize("code", ["no_such_code", "isolation_unavailable", "quota_exceeded"])
+async def test_a_failure_with_a_code_not_a_stages_own_is_no_failure_we_repeat(
+    limited: Bench, code: str
+) -> None:
+    assert (await limited.run(outcome(failure(code)))).code == "result_invalid"
 
 
 async def test_a_failure_keeps_its_evidence_only_while_it_is_small(limited: Bench) -> None:

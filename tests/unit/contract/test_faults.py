@@ -18,7 +18,8 @@ def test_only_registered_codes_have_a_blame() -> None:
     [
         ("model_invalid", "user", False),
         ("stage_crashed", "backend", False),
-        ("backend_missing", "device", False),
+        ("backend_missing", "device", True),
+        ("isolation_unavailable", "device", True),
         ("disk_full", "device", True),
         ("lease_expired", "infrastructure", True),
         ("quota_exceeded", "infrastructure", True),

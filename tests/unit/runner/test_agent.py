@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from edgeproof.client.exchange import RetryPolicy
+from edgeproof.contract.errors import StageFailed
 from edgeproof.contract.log_ids import present_ids
 from edgeproof.contract.runners import MAX_HOLDING, Capabilities
 from edgeproof.contract.statements import ForgeConfig
 from edgeproof.runner.agent import Agent
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.session import Session
+from edgeproof.runner.work import Product
 from edgeproof.testing.simulated_server import SimulatedServer
 from edgeproof.testing.simulated_work import SimulatedWork
 
@@ -75,6 +78,30 @@ async def test_a_runner_whose_uploads_find_no_room_says_so_before_it_uses_up_the
         stop.set()
         assert await serving == 2
     assert (run.attempt, server.unfit) == (2, None)
+
+
+@pytest.mark.parametrize("code", ["isolation_unavailable", "backend_missing"])
+async def test_a_runner_whose_device_lost_what_every_run_needs_says_so(
+    server: SimulatedServer, home: RunnerHome, config: ForgeConfig, code: str
+) -> None:
+    """User namespaces turned off under a running runner: one run comes back, not the whole queue."""
+    server.keep(b"source")
+    runs, stop = [server.add(config) for _ in range(2)], asyncio.Event()
+
+    async def broken(*_: Any) -> Product:
+        raise StageFailed(code, "not any more")
+
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    serving = asyncio.create_task(Agent(session, home, "boot", broken, patience=0.0).serve(stop))
+    async with asyncio.timeout(20):
+        while server.unfit is None:
+            server.turned.clear()
+            await server.turned.wait()
+        stop.set()
+        assert await serving == 1
+    assert server.unfit == f"{code}: not any more"
+    assert [(one.code, one.fault, one.retryable) for one in runs[0].failures] == [(code, "device", True)]
+    assert [(run.state, run.attempt) for run in runs] == [("PENDING", 1), ("PENDING", 0)]
 
 
 async def test_each_claim_has_a_greater_number_also_when_sent_again_and_by_a_later_process(

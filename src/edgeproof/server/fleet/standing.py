@@ -1,7 +1,8 @@
 """A runner's standing: at work, draining (it finishes what it holds), or quarantined; only claims look at it.
 
 A runner is quarantined when it says itself that it is unfit, or after ``quarantine_after`` runs in a row that
-ended by an infrastructure error: it would use up other people's attempts. Only an operator releases it.
+ended by its own trouble (``contract.faults``): it would use up other people's attempts. Only an operator
+releases it.
 """
 
 from __future__ import annotations
@@ -76,11 +77,10 @@ async def set_standing(
 
 
 async def count_strike(plane: ControlPlane, connection: Connection, runner_id: str, error: JobError) -> None:
-    """One more infrastructure error in a row; the runner is quarantined when they are too many."""
+    """One more run in a row that ended by the runner's own trouble; when too many, it is quarantined."""
     limit = plane.settings.quarantine_after
-    reason = (
-        f"{limit} runs in a row ended by an infrastructure error, the last by {error.code}: {error.message}"
-    )[:1000]
+    ended = f"{limit} runs in a row ended by the device's or infrastructure's fault"
+    reason = f"{ended}, the last by {error.code}: {error.message}"[:1000]
     if await connection.fetchval(_STRIKE, runner_id, limit, reason, ITSELF):
         await record(connection, CONTROL_PLANE, "runner.quarantined", runner_id, {"reason": reason})
 

@@ -28,8 +28,9 @@ DEFAULT_LIMITS = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload
 class Settings:
     """``public_url`` is what runners dial and sign; times are in seconds, sizes in bytes.
 
-    ``stage_lease_seconds`` are the stages whose leases last otherwise. ``quarantine_after`` infrastructure
-    errors in a row a runner gets no more work; 0: never. ``dev`` lets users complete jobs by hand.
+    ``stage_lease_seconds`` are the stages whose leases last otherwise. After ``quarantine_after`` runs in a
+    row that its own trouble ended a runner gets no more work; 0: never. ``dev`` lets users complete jobs by
+    hand.
     """
 
     public_url: str

@@ -31,7 +31,7 @@ from edgeproof.server.plane.waiting import called
 from edgeproof.server.queue.offer import offer_runs
 from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.runs import queue_sql
-from edgeproof.server.runs.run_endings import lease_lost
+from edgeproof.server.runs.run_endings import AboutRunner, lease_lost
 
 _logger = logging.getLogger(__name__)
 
@@ -209,9 +209,8 @@ async def _end_one_abandoned(
         run = await connection.fetchrow(queue_sql.LOCK_ABANDONED, run_id, runner_id, attempts[run_id])
         if run is None:
             return False
-        await lease_lost(
-            plane, connection, run, "claimed anew without it", struck_already=runner_id in struck
-        )
+        about_runner: AboutRunner = "nothing" if runner_id in struck else "strike"
+        await lease_lost(plane, connection, run, "claimed anew without it", about_runner=about_runner)
     struck.add(runner_id)
     return True
 

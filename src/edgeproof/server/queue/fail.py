@@ -9,6 +9,7 @@ import msgspec
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import CODES
+from edgeproof.contract.faults import RUNNERS_TROUBLE
 from edgeproof.contract.jobs import JobError
 from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import FailRequest, FailResponse
@@ -18,12 +19,13 @@ from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
 from edgeproof.server.runs import queue_sql
 from edgeproof.server.runs.outcomes import repeated_outcome
-from edgeproof.server.runs.run_endings import lease_ended
+from edgeproof.server.runs.run_endings import AboutRunner, lease_ended
 
 _logger = logging.getLogger(__name__)
 _UNKNOWN_CODE: Final = "stage_crashed"
-NO_STRIKES: Final = frozenset({"handed_back", "cancelled"})
-"""Ways to end a run that say nothing against the runner."""
+NO_STRIKES: Final = frozenset({"handed_back", "cancelled", "disk_full"})
+"""Ways to end a run that say nothing against the runner. A disk is also too small for what is too large; one
+that has no room at all a runner finds itself before it claims (``RunnerHome.unfit``)."""
 
 
 async def fail(
@@ -49,7 +51,7 @@ async def fail(
                 error,
                 retryable=request.retryable,
                 submission=submission,
-                strike=request.fault == "infrastructure" and request.code not in NO_STRIKES,
+                about_runner=_about_runner(request),
             )
     if run is None:
         outcome = await repeated_outcome(plane, principal, run_id, lease, submission)
@@ -60,6 +62,12 @@ async def fail(
     if state != "PENDING":
         await advance_soon(plane, run["job_id"])
     return FailResponse(run_id=run_id, state=state)
+
+
+def _about_runner(request: FailRequest) -> AboutRunner:
+    if request.fault not in RUNNERS_TROUBLE:
+        return "sound"
+    return "nothing" if request.code in NO_STRIKES else "strike"
 
 
 def _job_error(request: FailRequest, stage: str) -> JobError:

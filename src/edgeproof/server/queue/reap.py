@@ -99,7 +99,7 @@ async def _reap_one(plane: ControlPlane, limit: datetime, struck: set[str], run_
             connection,
             run,
             "was not heard of within its lease",
-            struck_already=run["runner_id"] in struck,
+            about_runner="nothing" if run["runner_id"] in struck else "strike",
         )
     struck.add(run["runner_id"])
     plane.meters.reaps.labels(run["stage"]).inc()

@@ -95,5 +95,7 @@ async def _end_one(plane: ControlPlane, run_id: str) -> bool:
             f" attempt {run['attempt']} of {run['max_attempts']}",
             stage=run["stage"],
         )
-        await lease_ended(plane, connection, run, error, retryable=True, submission=None, strike=False)
+        await lease_ended(
+            plane, connection, run, error, retryable=True, submission=None, about_runner="nothing"
+        )
     return True

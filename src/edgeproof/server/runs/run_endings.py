@@ -5,7 +5,7 @@ Shared by fail, reap, claim and cancel; a result is stored by ``queue/delivery_s
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from edgeproof.contract.jobs import JobError, RunState
 from edgeproof.domain.runs import after_lease_ended
@@ -18,6 +18,10 @@ from edgeproof.server.plane.audit_log import CONTROL_PLANE, record
 from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.server.plane.events import append_event
 from edgeproof.server.runs import queue_sql
+
+AboutRunner = Literal["strike", "sound", "nothing"]
+"""What the end of a lease says about its runner: it counts against it; it did its part, so that a row of
+strikes ends if the run failed; or neither."""
 
 NEEDS_ADVANCE: Final = (
     "UPDATE jobs SET needs_advance = true WHERE job_id = $1 AND status IN ('queued', 'running')"
@@ -36,17 +40,15 @@ async def lease_ended(
     *,
     retryable: bool,
     submission: str | None,
-    strike: bool,
-    struck_already: bool = False,
+    about_runner: AboutRunner,
 ) -> RunState:
     """A claimed run lost its lease without a result: back to the queue, or out of it.
 
     ``run`` has the columns of ``queue_sql.LOCK_LEASED`` and ``run_id``. ``submission`` is the digest of
-    the request that said so, None for the reaper. ``strike`` counts it as an infrastructure error of its
-    runner, unless it was ``struck_already`` for the same incident.
+    the request that said so, None for the reaper.
     """
     # Before the job's row: an ending takes its locks in one order, run, runner, job.
-    if strike and not struck_already:
+    if about_runner == "strike":
         await count_strike(plane, connection, run["runner_id"], error)
     else:
         await hold_strikes(connection, run["runner_id"])
@@ -71,13 +73,13 @@ async def lease_ended(
         failure=error if failed else None,
         submission=submission,
         exhausted=failed and retryable,
-        forgive=not strike,
+        forgive=about_runner == "sound",
     )
     return state
 
 
 async def lease_lost(
-    plane: ControlPlane, connection: Connection, run: Row, why: str, *, struck_already: bool
+    plane: ControlPlane, connection: Connection, run: Row, why: str, *, about_runner: AboutRunner
 ) -> None:
     """A runner has lost its lease by its own silence; ``why`` goes on from "the runner <id>"."""
     error = JobError(
@@ -92,8 +94,7 @@ async def lease_lost(
         error,
         retryable=True,
         submission=None,
-        strike=True,
-        struck_already=struck_already,
+        about_runner=about_runner,
     )
 
 
@@ -110,8 +111,8 @@ async def leave_queue(
 ) -> None:
     """Store the run's outcome, take it out of the queue and ask for its job's next step.
 
-    ``exhausted``: it failed for want of attempts. ``forgive``: its runner's row of infrastructure errors ends
-    here if it failed; the caller has locked the runner's row before the job's.
+    ``exhausted``: it failed for want of attempts. ``forgive``: its runner's row of strikes ends here if it
+    failed; the caller has locked the runner's row before the job's.
     """
     run_id = run["run_id"]
     failure = None if failure is None else failure.attributed()

@@ -18,7 +18,7 @@ from edgeproof.server.fleet.standing import count_strike, set_standing
 from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings
 from edgeproof.server.plane.principals import authenticate, create_principal
 from edgeproof.server.queue.claim import Claim, claim_runs
-from edgeproof.server.queue.fail import fail
+from edgeproof.server.queue.fail import NO_STRIKES, fail
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.reap import Patience, reap
 
@@ -93,13 +93,14 @@ async def test_release_reaches_a_claim_that_waits(
     assert (await asyncio.wait_for(waiting, 10)).job_id == job.job_id
 
 
-async def test_infrastructure_errors_in_a_row_quarantine_a_runner_visibly(
-    yard: Any, operator: Principal
+@pytest.mark.parametrize("fault", ["infrastructure", "device"])
+async def test_its_own_trouble_in_a_row_quarantines_a_runner_visibly(
+    yard: Any, operator: Principal, fault: str
 ) -> None:
     await yard.analyze()
     for _ in range(2):
         assert await standing_of(yard, operator, yard.one) == ("active", "")
-        await end(yard.one, await yard.one.take(), "infrastructure")
+        await end(yard.one, await yard.one.take(), fault)
     standing, reason = await standing_of(yard, operator, yard.one)
     assert standing == "quarantined"
     assert "2 runs in a row" in reason
@@ -113,7 +114,7 @@ async def test_infrastructure_errors_in_a_row_quarantine_a_runner_visibly(
     assert (await standing_of(yard, operator, yard.one))[0] == "active"
 
 
-@pytest.mark.parametrize("how", ["result", "user", "backend", "handed_back", "cancelled"])
+@pytest.mark.parametrize("how", ["result", "user", "backend", "handed_back", "cancelled", "disk_full"])
 async def test_what_is_not_the_runners_trouble_does_not_count(
     yard: Any, operator: Principal, how: str
 ) -> None:
@@ -124,9 +125,17 @@ async def test_what_is_not_the_runners_trouble_does_not_count(
         await yard.one.work(claimed)
         await end(yard.one, await yard.one.take(), "infrastructure")
     else:
-        code = how if how in ("handed_back", "cancelled") else "build_failed"
+        code = how if how in NO_STRIKES else "build_failed"
         await end(yard.one, claimed, "infrastructure" if code == how else how, code)
     assert (await standing_of(yard, operator, yard.one))[0] == "active"
+
+
+async def test_a_run_that_failed_by_its_device_forgives_nothing(yard: Any, operator: Principal) -> None:
+    """A broken device fails run after run for good, each the last of its job."""
+    for standing in ("active", "quarantined"):
+        await yard.analyze()
+        failed = await yard.one.fail(await yard.one.take(), retryable=False, fault="device")
+        assert (failed, (await standing_of(yard, operator, yard.one))[0]) == ("FAILED", standing)
 
 
 async def test_leases_lost_in_a_row_count_too(yard: Any, operator: Principal) -> None:
