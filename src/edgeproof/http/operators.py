@@ -49,7 +49,7 @@ async def drain(
 async def quarantine(
     request: StrictRequest, runner_id: RunnerIdPath, data: JSONBody[StandingRequest]
 ) -> StandingView:
-    """For admins. The control plane does so itself after too many runs in a row ended by its own trouble."""
+    """For admins. The control plane does so itself after too many runs in a row that its trouble ended."""
     return await _stand(request, runner_id, "quarantined", data)
 
 

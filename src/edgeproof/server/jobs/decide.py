@@ -1,7 +1,7 @@
 """The last step of an analyze job: evidence in, a signed decision and the response bundle out.
 
-The judging runs in a thread and holds no row. Two replicas that judge the same evidence make the same
-bytes; the second to finish finds the job ended.
+The judging runs in a thread and holds no row. One replica judges a job, once: who comes while it is at it
+leaves, and who comes later finds the job ended.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ STAGE: Final = "lab_validation"
 _MESSAGE_CHARACTERS: Final = 4000
 
 _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('decide:' || $1, 0))"
+_WANTED: Final = """
+SELECT FROM jobs WHERE job_id = $1 AND status IN ('queued', 'running') AND cancel_requested_at IS NULL
+"""
 _JOB: Final = "SELECT policy_digest, input_summary FROM jobs WHERE job_id = $1"
 _RESULTS: Final = """
 SELECT r.run_id, r.stage, o.evidence_digest, o.attempt, o.finished_at
@@ -66,9 +69,12 @@ class Made:
 
 async def decide(plane: ControlPlane, job_id: str) -> None:
     """Judge, sign, store, and complete the job; evidence that does not hold fails it (stage
-    ``lab_validation``). Does nothing while another replica is at it. Raises ``Unavailable``."""
+    ``lab_validation``). Does nothing while another task or replica is at it, nor for a job that wants no
+    decision any more. Raises ``Unavailable``."""
     async with plane.judging, plane.database.transaction() as connection:
         if not await connection.fetchval(_TRY_LOCK, job_id):
+            return
+        if not await connection.fetch(_WANTED, job_id):
             return
         made = await _make(plane, connection, job_id)
         (job,) = await connection.fetch(LOCK_JOB, job_id)

@@ -1,5 +1,6 @@
-"""Ends leases that expired without an outcome, and advances the jobs that wait for it.
+"""Ends leases that expired without an outcome; beside that, advances the jobs that wait for it.
 
+The two go each at its own pace: a sweep may wait for many decisions, and no lost runner's work for a sweep.
 Time is the database's. A reaper that has just started, or finds more than half of the leases expired at
 once, suspects itself or the database and not the runners: it waits one lease first (DESIGN decision 6).
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -54,26 +55,36 @@ class Patience:
 
 
 async def run_reaper(plane: ControlPlane) -> None:
-    """Reap and sweep every ``reap_interval_seconds`` until the server stops.
+    """Reap, and sweep, until the server stops; between two of either lie ``reap_interval_seconds``.
 
-    Whatever goes wrong is logged and tried again: without this loop no lost runner's work would be done.
+    Whatever goes wrong is logged and tried again: without this no lost runner's work would be done.
     """
     patience = Patience(timedelta(seconds=plane.settings.longest_lease()))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            _again_and_again(
+                plane,
+                {
+                    "reap": partial(reap, plane, patience),
+                    "end leases of removed keys": partial(end_unlisted_leases, plane),
+                },
+            )
+        )
+        tasks.create_task(_again_and_again(plane, {"sweep": partial(sweep, plane)}))
+
+
+async def _again_and_again(plane: ControlPlane, works: Mapping[str, Callable[[], Awaitable[int]]]) -> None:
+    """One work after the other, each by what it is called."""
     while not plane.stopping.is_set():
-        await _try("reap", reap(plane, patience))
-        await _try("end leases of removed keys", end_unlisted_leases(plane))
-        await _try("sweep", sweep(plane))
+        for what, work in works.items():
+            try:
+                await work()
+            except Exception:
+                _logger.exception("could not %s; it will be tried again", what)
         try:
             await asyncio.wait_for(plane.stopping.wait(), plane.settings.reap_interval_seconds)
         except TimeoutError:
             continue
-
-
-async def _try(what: str, work: Awaitable[int]) -> None:
-    try:
-        await work
-    except Exception:
-        _logger.exception("could not %s; it will be tried again", what)
 
 
 async def reap(plane: ControlPlane, patience: Patience) -> int:

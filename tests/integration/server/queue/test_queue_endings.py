@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeproof.domain.runs import Lease
 from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.jobs.advance import sweep
 from edgeproof.server.jobs.cancel import cancel
+from edgeproof.server.jobs.decide import decide
 from edgeproof.server.plane.control_plane import Principal
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.reap import Patience, reap, run_reaper
@@ -258,6 +260,46 @@ async def test_one_jobs_trouble_does_not_stop_the_sweep(yard: Any) -> None:
     await pool.execute("UPDATE jobs SET needs_advance = true")
     assert await sweep(yard.plane) == 2
     assert [(await yard.job(job.job_id)).status for job in jobs] == ["queued", "cancelled"]
+
+
+async def test_a_lease_is_reaped_while_the_sweep_waits_for_decisions(yard: Any) -> None:
+    decided = await yard.analyze()
+    await yard.one.work_off()
+    pool = yard.plane.database.pool
+    await pool.execute("UPDATE jobs SET status = 'running', result = NULL, needs_advance = true")
+    await yard.analyze()
+    lost = await yard.one.take()
+    await yard.expire(lost.run_id)
+    quick = replace(yard.plane.settings, lease_seconds=0.05, reap_interval_seconds=0.01)
+    plane = replace(yard.plane, settings=quick, judging=asyncio.Semaphore(0))
+    reaper = asyncio.create_task(run_reaper(plane))
+    state = "SELECT state FROM run_queue WHERE run_id = $1"
+    async with asyncio.timeout(10):
+        while await pool.fetchval(state, lost.run_id) != "PENDING":
+            await asyncio.sleep(0.01)
+    assert (await yard.job(decided.job_id)).status == "running"
+    plane.judging.release()
+    async with asyncio.timeout(10):
+        while (await yard.job(decided.job_id)).status != "completed":
+            await asyncio.sleep(0.01)
+    plane.stopping.set()
+    await asyncio.wait_for(reaper, 10)
+
+
+@pytest.mark.parametrize("ending", ["completed", "cancel_requested"])
+async def test_no_job_is_judged_that_wants_no_decision_any_more(yard: Any, ending: str) -> None:
+    """Who waited for its turn to judge while another judged, or while the owner cancelled."""
+    job = await yard.analyze()
+    await yard.one.work_off()
+    pool = yard.plane.database.pool
+    if ending == "cancel_requested":
+        await pool.execute(
+            "UPDATE jobs SET status = 'running', result = NULL, cancel_requested_at = clock_timestamp()"
+        )
+    # Judging needs the results that there are.
+    await pool.execute("UPDATE run_outcomes SET evidence_digest = repeat('0', 64)")
+    await decide(yard.plane, job.job_id)
+    assert (await yard.job(job.job_id)).error is None
 
 
 async def test_the_reaper_runs_until_the_server_stops(yard: Any) -> None:
