@@ -6,11 +6,14 @@ import secrets
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
-from edgeproof.contract.runners import RegisterRequest, RegisterResponse
+from edgeproof.contract.runners import Capabilities, RegisterRequest, RegisterResponse
 from edgeproof.server.db.database import Connection
+from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
 from edgeproof.server.fleet.challenge import check_signature, new_nonce, nonce_expiry, split_proof
 from edgeproof.server.fleet.enrolment import admit
@@ -27,6 +30,7 @@ ON CONFLICT (nonce_digest) DO NOTHING RETURNING nonce_digest
 """
 # A minute late, so that no statement which still found its nonce fresh can miss the stored one.
 _FORGET_SPENT: Final = "DELETE FROM spent_nonces WHERE expires_at < clock_timestamp() - interval '60 s'"
+_BEFORE: Final = "SELECT public_key, capabilities FROM runners WHERE runner_id = $1 FOR NO KEY UPDATE"
 # Not the key, a UNIQUE column: setting it would lock the row against who matches a class to this runner.
 _STORE_RUNNER: Final = """
 INSERT INTO runners (runner_id, public_key, hostname, capabilities) VALUES ($1, $2, $3, $4)
@@ -38,7 +42,9 @@ WHERE runners.public_key = excluded.public_key OR EXISTS (
 RETURNING (xmax = 0) AS is_new
 """
 _SET_KEY: Final = "UPDATE runners SET public_key = $1 WHERE runner_id = $2 AND public_key <> $1"
-_BIND_KEY: Final = "UPDATE runner_keys SET runner_id = $2 WHERE public_key = $1 AND runner_id IS NULL"
+_BIND_KEY: Final = """
+UPDATE runner_keys SET runner_id = $2 WHERE public_key = $1 AND runner_id IS NULL RETURNING true
+"""
 
 
 async def register(
@@ -86,18 +92,28 @@ async def _check_proof(plane: ControlPlane, key: PublicKey, proof: str, body: by
 
 
 async def _store(connection: Connection, runner_id: str, key: PublicKey, request: RegisterRequest) -> None:
+    before = await connection.fetchrow(_BEFORE, runner_id)
     is_new = await connection.fetchval(
         _STORE_RUNNER, runner_id, key.base64, request.hostname, request.capabilities
     )
     if is_new is None:
         raise Refused("conflict", f"another key is registered as {runner_id}")
-    await connection.execute(_BIND_KEY, key.base64, runner_id)
+    bound = await connection.fetchval(_BIND_KEY, key.base64, runner_id)
     if is_new:
         told = {"key": key.fingerprint, "hostname": request.hostname}
         await record(connection, runner_id, "runner.registered", runner_id, told)
+    if before is not None and not bound and _same(before, key, request.capabilities):
+        # It fits what it fitted, and who adds a class matches it: no lock that the whole fleet waits for.
+        return
     await match_runner_classes(connection, runner_id, request.capabilities)
     # Under the lock of the classes: who matches one holds that lock, and then refers to the runner.
     await connection.execute(_SET_KEY, key.base64, runner_id)
+
+
+def _same(before: Row, key: PublicKey, capabilities: Capabilities) -> bool:
+    told = msgspec.json.decode(msgspec.json.encode(capabilities))
+    same: bool = before["public_key"] == key.base64 and before["capabilities"] == told
+    return same
 
 
 def _answer(plane: ControlPlane, runner_id: str, key: PublicKey, now: datetime) -> RegisterResponse:

@@ -1,7 +1,8 @@
 """Requirement classes in the database: which exist, and which runner fits which (DESIGN decision 5).
 
-Matching happens when a class or a runner's capabilities are new, never at a claim. A class that nothing waits
-in may rest (``resting_classes``): it is matched to nobody, and again as if it were new.
+Matching happens when a class, a runner's capabilities or its key are new, never at a claim; so a release that
+changes ``fits`` matches all anew as it migrates. A class that nothing waits in may rest
+(``resting_classes``): it is matched to nobody, and again as if it were new.
 """
 
 from __future__ import annotations

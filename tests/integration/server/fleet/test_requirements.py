@@ -87,6 +87,8 @@ async def test_a_new_class_does_not_wait_for_a_registration_that_waits_for_it(
         new = SigningKey.generate()
         await rotate_key(control_plane, admin, device.key.public, new.public, 60)
         device = replace(device, key=new)
+    else:
+        device = replace(device, capabilities=msgspec.structs.replace(device.capabilities, cpu_count=3))
     async with control_plane.database.transaction() as connection:
         await connection.execute(IMPATIENT)
         await lock(connection, CLASSES_LOCK)
@@ -101,6 +103,22 @@ async def test_a_new_class_does_not_wait_for_a_registration_that_waits_for_it(
     assert await control_plane.database.pool.fetchval("SELECT public_key FROM runners") == (
         device.key.public.base64
     )
+
+
+async def test_who_registers_again_unchanged_waits_for_nobody_who_adds_a_class(
+    control_plane: ControlPlane, another_replica: ControlPlane, admin: Principal, device: Any
+) -> None:
+    await allow_key(control_plane, admin, device.key.public)
+    runner_id = (await device.register(control_plane)).runner_id
+    async with control_plane.database.transaction() as connection:
+        await lock(connection, CLASSES_LOCK)
+        async with asyncio.timeout(20):
+            assert (await device.register(another_replica)).runner_id == runner_id
+        small = await class_of(connection, SMALL)
+        async with asyncio.timeout(20):
+            await device.register(another_replica)
+    await device.register(another_replica)
+    assert await fitting(control_plane) == {(runner_id, small)}
 
 
 async def test_a_new_class_does_not_wait_for_a_strike(
