@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import obstore
@@ -13,7 +15,7 @@ from obstore.store import S3Store
 
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.server.storage.local_artifacts import LocalArtifacts
-from edgeproof.server.storage.s3_artifacts import S3Artifacts
+from edgeproof.server.storage.s3_artifacts import S3Artifacts, S3Received
 from edgeproof.testing.artifact_stores import CHECKS, Check, kept, sha256
 
 from .conftest import bucket
@@ -105,3 +107,13 @@ async def test_many_at_once(s3_artifacts: S3Artifacts) -> None:
 
     digests = await asyncio.gather(*(one(number % 8) for number in range(40)))
     assert await kept(s3_artifacts) == set(digests)
+
+
+@pytest.mark.parametrize("arrived", [{"data": b"x"}, {"path": "incoming/x"}])
+async def test_a_store_that_never_answers_is_given_up(arrived: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = bucket(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        received = S3Received(store, sha256(b"x"), 1, keep_seconds=0.2, **arrived)
+        async with asyncio.timeout(20):
+            with pytest.raises(Unavailable, match="no answer"):
+                await received.keep()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from edgeproof.app.artifact_place import ARTIFACTS_VARIABLE, artifact_place, is_secret
+from edgeproof.app.artifact_place import ARTIFACTS_VARIABLE, artifact_place, client_options, is_secret
 from edgeproof.contract.errors import Refused
 from edgeproof.server.storage.local_artifacts import LocalArtifacts
 from edgeproof.server.storage.s3_artifacts import S3Artifacts
@@ -28,6 +29,16 @@ def test_an_s3_url_is_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(ARTIFACTS_VARIABLE, "s3://bucket/a/prefix")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     assert isinstance(artifact_place(tmp_path), S3Artifacts)
+
+
+def test_no_request_to_a_bucket_waits_for_ever_and_the_variables_still_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_CONNECT_TIMEOUT", "2s")
+    options = client_options()
+    assert options["read_timeout"] == timedelta(seconds=30)
+    assert (options["allow_http"], options["connect_timeout"]) == ("true", "2s")
 
 
 @pytest.mark.parametrize("url", ["http://x/y", "s3:///prefix", "file://host/x", "nonsense", "file://"])

@@ -7,6 +7,7 @@ bytes: neither tells whether somebody else's blob exists.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -154,7 +155,7 @@ async def take_in(
     """Keep what arrived, if it is what it was said to be and the caller may still bring it."""
     if received.digest != digest:
         raise Refused("artifact_digest_mismatch", f"the bytes are sha256:{received.digest}")
-    async with plane.database.transaction() as connection:
+    async with plane.keeping, plane.database.transaction() as connection:
         if principal.kind == "runner":
             # Again, and held until commit: the lease may have been lost while the bytes arrived.
             await _held_run(connection, principal, run_id, lease)
@@ -191,8 +192,23 @@ async def open_artifact(
     return StoredArtifact(digest, size, plane.artifacts)
 
 
+@asynccontextmanager
+async def keeping_transaction(plane: ControlPlane, size: int) -> AsyncIterator[Connection]:
+    """A transaction in which documents of up to ``size`` bytes are kept: one of few at once, if the store is
+    to have them."""
+    if size <= MOST_KEPT_HERE:
+        async with plane.database.transaction() as connection:
+            yield connection
+    else:
+        async with plane.keeping, plane.database.transaction() as connection:
+            yield connection
+
+
 async def keep_bytes(plane: ControlPlane, connection: Connection, data: bytes) -> str:
-    """Keep a document of the control plane's own; its digest. It expires unless a job refers to it."""
+    """Keep a document of the control plane's own; its digest. It expires unless a job refers to it.
+
+    A large one takes the store's time while ``connection`` is held: ``keeping_transaction``.
+    """
     if len(data) <= MOST_KEPT_HERE:
         digest = sha256_hex(data)
         lifetime = timedelta(seconds=plane.settings.artifact_ttl_seconds)

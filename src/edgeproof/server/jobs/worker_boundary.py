@@ -17,7 +17,7 @@ from edgeproof.domain.jobs import TERMINAL
 from edgeproof.lab.worker_bundle import Sender
 from edgeproof.lab.worker_request import worker_request
 from edgeproof.lab.worker_response import Completed, Failed, applied, read_response
-from edgeproof.server.artifacts.artifacts import keep_bytes, refer_to_artifact
+from edgeproof.server.artifacts.artifacts import keep_bytes, keeping_transaction, refer_to_artifact
 from edgeproof.server.db.database import Connection
 from edgeproof.server.db.rows import Row
 from edgeproof.server.jobs.job_endings import end_job
@@ -72,7 +72,7 @@ async def respond(plane: ControlPlane, principal: Principal, job_id: str, body: 
     require(principal, "external")
     await _demand_answerable(plane, principal, job_id)
     response = await asyncio.to_thread(_read, body, job_id)
-    async with plane.database.transaction() as connection:
+    async with keeping_transaction(plane, len(body)) as connection:
         job = await _lock(connection, principal, job_id)
         policy = await policy_of(plane, connection, job["policy_digest"])
         digest = await keep_bytes(plane, connection, body)

@@ -21,6 +21,7 @@ from edgeproof.server.storage.local_artifacts import LocalArtifacts
 PrincipalKind = Literal["admin", "user", "runner", "external"]
 
 JUDGES: Final = 2
+KEEPERS: Final = 4
 DEFAULT_LIMITS = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload_bytes=512 << 20)
 
 
@@ -72,7 +73,9 @@ class ControlPlane:
     """One replica. ``stopping`` ends every long poll and stream.
 
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
-    heartbeats must always find both. Results and heartbeats that come one by one go together where that
+    heartbeats must always find both. ``keeping`` bounds how many hold a connection while the artifact store
+    keeps something: a store that stalls shall not stall everything else. It is taken before the connection,
+    never after. Results and heartbeats that come one by one go together where that
     serves them (``deliveries``, ``beats``). ``waiting_claims`` are the numbers of the claims that
     wait here, by their runners' keys.
     """
@@ -84,6 +87,7 @@ class ControlPlane:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     meters: Meters = field(default_factory=Meters)
     judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
+    keeping: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(KEEPERS))
     beats: Gathering[Any, Any] = field(default_factory=Gathering)
     deliveries: Gathering[Any, Any] = field(default_factory=Gathering)
     waiting_claims: dict[str, list[int]] = field(default_factory=dict)

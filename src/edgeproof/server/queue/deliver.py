@@ -22,7 +22,7 @@ from edgeproof.contract.run_metrics import HardwareMetrics, ModelMetrics
 from edgeproof.contract.runners import SubmitResponse
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.domain.runs import Lease
-from edgeproof.server.artifacts.artifacts import MOST_KEPT_HERE, keep_bytes
+from edgeproof.server.artifacts.artifacts import MOST_KEPT_HERE, keep_bytes, keeping_transaction
 from edgeproof.server.artifacts.documents import load_document
 from edgeproof.server.db.database import AWAY, Connection
 from edgeproof.server.db.rows import Row
@@ -225,7 +225,8 @@ async def _store(plane: ControlPlane, verified: dict[int, _Verified], *, steppin
     """Without an answer for those whose lease was lost meanwhile."""
     answers: dict[int, Answer] = {}
     numbers = list(verified)
-    async with plane.database.transaction() as connection:
+    largest = max(len(one.delivery.envelope) for one in verified.values())
+    async with keeping_transaction(plane, largest) as connection:
         runs: dict[int, Row] = {
             numbers[run["number"] - 1]: run
             for run in await connection.fetch(

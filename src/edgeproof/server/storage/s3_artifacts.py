@@ -7,6 +7,7 @@ what was checked is what is kept.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +27,9 @@ _PART: Final = 8 << 20
 _INCOMING: Final = "incoming/"
 _DIRECT: Final = "incoming/direct/"
 _KEPT: Final = "sha256/"
+KEEP_SECONDS: Final = 45.0
+"""How long the store may take to keep what arrived, tries included: half a lease, for a connection to the
+database is held meanwhile."""
 
 
 class S3Artifacts:
@@ -148,22 +152,32 @@ class S3Received:
     """Bytes that arrived whole: in memory, or under a name that is not a digest's."""
 
     def __init__(
-        self, store: S3Store, digest: str, size: int, *, data: bytes | None = None, path: str | None = None
+        self,
+        store: S3Store,
+        digest: str,
+        size: int,
+        *,
+        data: bytes | None = None,
+        path: str | None = None,
+        keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         self.digest: Final = digest
         self.size: Final = size
         self._store = store
         self._data = data
         self._path = path
+        self._keep_seconds = keep_seconds
 
     async def keep(self) -> None:
         with _trouble_is_unavailable():
-            if self._path is not None:
-                await obstore.copy_async(self._store, self._path, _path(self.digest))
-            else:
-                await obstore.put_async(
-                    self._store, _path(self.digest), self._data or b"", use_multipart=False
-                )
+            async with asyncio.timeout(self._keep_seconds):
+                await self._keep()
+
+    async def _keep(self) -> None:
+        if self._path is not None:
+            await obstore.copy_async(self._store, self._path, _path(self.digest))
+        else:
+            await obstore.put_async(self._store, _path(self.digest), self._data or b"", use_multipart=False)
 
 
 class _Arriving:
@@ -222,7 +236,9 @@ def _trouble_is_unavailable(arriving: _Arriving | None = None) -> Iterator[None]
     except (BaseError, OSError) as error:
         if arriving is not None and arriving.error is not None:
             raise arriving.error from None
-        raise Unavailable("unavailable", f"the object store: {str(error).splitlines()[0][:300]}") from error
+        raise Unavailable(
+            "unavailable", f"the object store: {(str(error) or 'no answer').splitlines()[0][:300]}"
+        ) from error
 
 
 def _path(digest: str) -> str:

@@ -18,12 +18,13 @@ from edgeproof.server.artifacts.artifacts import (
     MOST_KEPT_HERE,
     expire_artifacts,
     keep_bytes,
+    keeping_transaction,
     open_artifact,
     put_artifact,
     refer_to_artifact,
 )
 from edgeproof.server.artifacts.documents import load_document
-from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings
+from edgeproof.server.plane.control_plane import KEEPERS, ControlPlane, Principal, Settings
 
 DATA = os.urandom(300_000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -298,6 +299,26 @@ async def test_expiry_beside_uploads_never_loses_bytes_that_have_a_row(
         if await control_plane.database.pool.fetchval("SELECT count(*) FROM artifacts"):
             stored = await open_artifact(control_plane, user, DIGEST)
             assert await bytes_of(stored.read()) == DATA
+
+
+async def test_only_documents_for_the_store_wait_until_it_has_kept_others(
+    control_plane: ControlPlane,
+) -> None:
+    for _ in range(KEEPERS):
+        await control_plane.keeping.acquire()
+
+    async def keep(size: int) -> None:
+        async with keeping_transaction(control_plane, size) as connection:
+            await keep_bytes(control_plane, connection, bytes(size))
+
+    await keep(MOST_KEPT_HERE)
+    large = asyncio.create_task(keep(MOST_KEPT_HERE + 1))
+    done, _ = await asyncio.wait([large], timeout=0.1)
+    assert not done
+    assert control_plane.database.pool.get_idle_size() == control_plane.database.pool.get_size()
+    control_plane.keeping.release()
+    async with asyncio.timeout(20):
+        await large
 
 
 class TestQuota:

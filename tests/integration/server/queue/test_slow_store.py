@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 from edgeproof.contract.runners import HeartbeatRequest
+from edgeproof.server.db.database import POOL_SIZE
+from edgeproof.server.plane.control_plane import KEEPERS
 from edgeproof.server.queue.heartbeat import heartbeat
 from edgeproof.server.queue.reap import Patience, reap
 from edgeproof.server.storage.artifact_store import ArtifactStore, Received
 
-from .conftest import Worker, Yard, lease_of
+from .conftest import Worker, Yard, lease_of, upload
 
 
 @dataclass
@@ -73,3 +75,22 @@ async def test_heartbeats_go_on_while_the_store_keeps_an_upload_and_nobody_ends_
         store.may_go_on.set()
         await uploading
         assert (await yard.one.submit(held, made.envelope)).state == "COMPLETE"
+
+
+async def test_a_store_that_stalls_leaves_connections_to_everything_else(yard: Yard) -> None:
+    await yard.analyze()
+    held = await yard.one.take()
+    store = SlowStore(yard.plane.artifacts)
+    slow = replace(yard.plane, artifacts=store)
+    many = [b"upload %d" % number for number in range(POOL_SIZE + KEEPERS)]
+    uploading = [asyncio.create_task(upload(slow, yard.user, data)) for data in many]
+    async with asyncio.timeout(20):
+        while not (store.keeping.is_set() and slow.keeping.locked()):
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            told = await heartbeat(
+                yard.plane, yard.one.principal, held.run_id, lease_of(held), HeartbeatRequest()
+            )
+            assert not told.cancel_requested
+        store.may_go_on.set()
+        assert len(set(await asyncio.gather(*uploading))) == len(many)
