@@ -51,10 +51,10 @@ def test_every_operation_answers_with_problems() -> None:
             assert all(CODES[code].status == int(status) for code in codes), (path, method, status)
 
 
-def test_a_token_is_demanded_everywhere_but_at_two_routes() -> None:
+def test_a_token_is_demanded_everywhere_but_at_three_routes() -> None:
     assert description()["security"] == [{"bearer": []}]
     public = {path for path, _, operation in operations() if operation.get("security") == [{}]}
-    assert public == {"/health", "/api/runners/register"}
+    assert public == {"/health", "/ready", "/api/runners/register"}
 
 
 def test_bodies_are_described() -> None:

@@ -135,6 +135,12 @@ class Health(Wire, frozen=True, kw_only=True):
     server_key: str
 
 
+class Readiness(Wire, frozen=True, kw_only=True):
+    """``GET /ready``, where it is."""
+
+    status: Literal["ready"]
+
+
 class ArtifactInfo(Wire, frozen=True, kw_only=True):
     """Answer to an upload."""
 

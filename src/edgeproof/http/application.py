@@ -36,6 +36,7 @@ from edgeproof.server.plane.control_plane import ControlPlane
 
 HANDLERS = (
     health.get_health,
+    health.get_ready,
     metrics.get_metrics,
     jobs.analyze,
     jobs.list_jobs,

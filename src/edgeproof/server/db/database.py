@@ -76,6 +76,15 @@ class Database:
             raise
         self._notifier.send(collected(token))
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the pool has a connection, and the database an answer, within ``seconds`` each."""
+        try:
+            async with self.pool.acquire(timeout=seconds) as connection:
+                await connection.fetchval("SELECT 1", timeout=seconds)
+        except (*AWAY, asyncpg.PostgresError, OSError):
+            return False
+        return True
+
     async def now(self) -> datetime:
         at: datetime = await self.pool.fetchval("SELECT clock_timestamp()")
         return at

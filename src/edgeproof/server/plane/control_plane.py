@@ -15,6 +15,7 @@ from edgeproof.server.plane.gathering import Gathering
 from edgeproof.server.plane.keys import ServerKeys, load_keys
 from edgeproof.server.plane.meters import Meters
 from edgeproof.server.plane.policies import ensure_builtin_policies
+from edgeproof.server.plane.shared_answer import SharedAnswer
 from edgeproof.server.storage.artifact_store import ArtifactStore
 from edgeproof.server.storage.local_artifacts import LocalArtifacts
 
@@ -91,6 +92,7 @@ class ControlPlane:
     beats: Gathering[Any, Any] = field(default_factory=Gathering)
     deliveries: Gathering[Any, Any] = field(default_factory=Gathering)
     waiting_claims: dict[str, list[int]] = field(default_factory=dict)
+    readiness: SharedAnswer[bool] = field(default_factory=SharedAnswer)
 
     async def close(self) -> None:
         """End all waiting, then let go of the database. Nothing depends on its being called."""
