@@ -29,7 +29,7 @@ from edgeproof.http import (
     workers,
 )
 from edgeproof.http.authentication import Authentication
-from edgeproof.http.body_guard import BodyGuard, BodyLimits
+from edgeproof.http.body_guard import AnnouncedLength, BodyGuard, BodyLimits
 from edgeproof.http.json_bodies import StrictRequest
 from edgeproof.http.problems import EXCEPTION_HANDLERS
 from edgeproof.server.plane.control_plane import ControlPlane
@@ -108,7 +108,7 @@ def assemble(state: State, limits: BodyLimits, described: OpenAPIConfig | None =
         state=state,
         request_class=StrictRequest,
         request_max_body_size=None,
-        middleware=[metrics.Observed(), BodyGuard(limits), Authentication()],
+        middleware=[metrics.Observed(), BodyGuard(limits), Authentication(), AnnouncedLength(limits)],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=described,
         logging_config=None,

@@ -8,6 +8,7 @@ What a body means is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,7 +26,12 @@ BODY_KIND: Final = "edgeproof_body"
 """Route option: ``json`` (the default), ``request``, ``small``, ``envelope`` or ``artifact``."""
 
 LINGER_BYTES: Final = 64 << 20
-"""How much of a refused body beyond its limit is taken and forgotten."""
+"""How much of a refused body beyond its limit is taken and forgotten, if a principal sends it."""
+
+STRANGER_BYTES: Final = 8 << 20
+STRANGER_SECONDS: Final = 5.0
+"""How much of a refused body, in how many seconds of waiting, is taken from who showed no valid token. Our
+client asks before it sends more: whose token has expired is told so, and not cut off."""
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -109,22 +115,26 @@ class BoundedBody:
             raise too_large(self._max_bytes)
         return message
 
-    async def discard(self) -> None:
+    async def discard(self, *, stranger: bool) -> None:
         """Take the rest and forget it, so that the peer has stopped sending and reads our refusal.
 
-        A connection closed on a peer that still sends loses the answer; ``LINGER_BYTES`` beyond the
-        limit, that is what happens.
+        A connection closed on a peer that still sends loses the answer; that is what happens
+        ``LINGER_BYTES`` beyond the limit, and to a ``stranger`` much sooner.
         """
-        while not self._over and self._received <= self._max_bytes + LINGER_BYTES:
+        most = STRANGER_BYTES if stranger else self._max_bytes + LINGER_BYTES
+        seconds = STRANGER_SECONDS if stranger else math.inf
+        began = self._waited
+        while not self._over and self._received <= most:
             with suppress(Refused):
-                await self._next()
+                await self._next(began + seconds - self._waited)
 
-    async def _next(self) -> HTTPReceiveMessage:
+    async def _next(self, seconds: float = math.inf) -> HTTPReceiveMessage:
+        """What comes next, within ``seconds`` and what the pace allows."""
         if self._over:
             return await self._receive()  # type: ignore[return-value]  # HTTP scope only: no websocket message
         started = self._clock()
         try:
-            allowed = self._pace.allowance(self._waited, self._received)
+            allowed = min(seconds, self._pace.allowance(self._waited, self._received))
             message = await self._within(self._receive(), allowed)  # type: ignore[arg-type]  # as above
         except TimeoutError:
             self._over = True
@@ -180,24 +190,48 @@ class BodyGuard(ASGIMiddleware):
         self._limits = limits
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        kind: str = scope["route_handler"].opt.get(BODY_KIND, "json")
+        kind = body_kind(scope)
         max_bytes = self._limits.max_bytes(kind)
         body = BoundedBody(receive, max_bytes, self._limits.pace)
 
         async def after_the_body(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:
-                await body.discard()
+                await body.discard(stranger=is_stranger(scope))
             try:
                 await _within(send(message), self._limits.send_seconds)
             except TimeoutError as error:
                 raise PeerStalled from error
 
         try:
-            announced = dict(scope["headers"]).get(b"content-length", b"")
-            if announced.isdigit() and int(announced[:20]) > max_bytes:
-                raise too_large(max_bytes)
             bounded = body if kind == "artifact" else gathered(body, self._limits.max_depth)
             await next_app(scope, bounded, after_the_body)
         except Exception:
-            await body.discard()
+            await body.discard(stranger=is_stranger(scope))
             raise
+
+
+class AnnouncedLength(ASGIMiddleware):
+    """Refuses a body that says itself that it is too large. After authentication, so that it is known from
+    whom the rest is still taken."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, limits: BodyLimits) -> None:
+        self._limits = limits
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        max_bytes = self._limits.max_bytes(body_kind(scope))
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        if announced.isdigit() and int(announced[:20]) > max_bytes:
+            raise too_large(max_bytes)
+        await next_app(scope, receive, send)
+
+
+def is_stranger(scope: Scope) -> bool:
+    """Whether no valid token came with the request, or has not been looked at yet."""
+    return scope.get("user") is None
+
+
+def body_kind(scope: Scope) -> str:
+    kind: str = scope["route_handler"].opt.get(BODY_KIND, "json")
+    return kind

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from edgeproof.client.direct_upload import DIRECT_BYTES
 from edgeproof.contract.errors import Refused
 from edgeproof.http.body_guard import (
     LINGER_BYTES,
+    STRANGER_BYTES,
+    STRANGER_SECONDS,
     BodyGuard,
     BodyLimits,
     BoundedBody,
@@ -138,15 +141,35 @@ async def test_a_refused_body_is_taken_to_its_end_so_that_the_answer_is_read() -
     peer = Peer(*[(0.1, b"x" * 100)] * 20)
     guard = peer.guard(150)
     assert await refused(guard) == "body_too_large"
-    await guard.discard()
+    await guard.discard(stranger=False)
     assert peer.left == 0
 
 
 async def test_discarding_has_a_bound() -> None:
     chunk = b"x" * (16 << 20)
     peer = Peer(*[(0.0, chunk)] * 20)
-    await peer.guard(0).discard()
+    await peer.guard(0).discard(stranger=False)
     assert peer.left == 20 - LINGER_BYTES // len(chunk) - 1
+
+
+def test_a_stranger_may_be_a_user_whose_token_expired_and_is_heard_out() -> None:
+    assert STRANGER_BYTES >= DIRECT_BYTES
+
+
+async def test_of_a_strangers_body_little_is_taken() -> None:
+    chunk = b"x" * (1 << 20)
+    peer = Peer(*[(0.0, chunk)] * 100)
+    await peer.guard(2 << 30).discard(stranger=True)
+    assert peer.left == 100 - STRANGER_BYTES // len(chunk) - 1
+
+
+@pytest.mark.parametrize("gap", [0.5, 4.0, 9.0])
+async def test_a_stranger_is_not_waited_for_long(gap: float) -> None:
+    peer = Peer(*[(gap, b"x" * 4096)] * 100)
+    guard = peer.guard(2 << 30)
+    await guard.discard(stranger=True)
+    assert peer.now <= STRANGER_SECONDS + gap
+    assert peer.left > 80
 
 
 async def test_a_slow_body_is_not_waited_for_again() -> None:
@@ -154,7 +177,7 @@ async def test_a_slow_body_is_not_waited_for_again() -> None:
     guard = peer.guard(100)
     assert await refused(guard) == "body_too_slow"
     before = peer.now
-    await guard.discard()
+    await guard.discard(stranger=False)
     assert peer.now == before
 
 
@@ -177,3 +200,25 @@ async def test_an_answer_that_its_peer_does_not_take_is_given_up() -> None:
     with pytest.raises(PeerStalled):
         await BodyGuard(BodyLimits(send_seconds=0.01)).handle(scope, receive, send, application)
     assert sent == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("user", [None, "somebody"])
+async def test_who_is_refused_decides_how_much_is_taken(user: str | None) -> None:
+    taken = 0
+
+    async def receive() -> Any:
+        nonlocal taken
+        taken += 1 << 20
+        return {"type": "http.request", "body": b"x" * (1 << 20), "more_body": taken < 20 << 20}
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        scope["user"] = user
+        raise Refused("forbidden")
+
+    async def send(message: Any) -> None:
+        raise AssertionError("an exception is rendered outside")
+
+    scope: Any = {"type": "http", "headers": [], "route_handler": SimpleNamespace(opt={})}
+    with pytest.raises(Refused):
+        await BodyGuard(BodyLimits(json_bytes=20 << 20)).handle(scope, receive, send, refuse)
+    assert taken == (STRANGER_BYTES + (1 << 20) if user is None else 20 << 20)
