@@ -16,12 +16,21 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import ClaimRequest, FailRequest
 from edgeproof.domain.runs import Lease
-from edgeproof.server.plane.control_plane import ControlPlane, Settings
+from edgeproof.server.audit.audit_seal import seal
+from edgeproof.server.jobs.dead_letters import dead_letters
+from edgeproof.server.plane.control_plane import ControlPlane, Principal, Settings
 from edgeproof.server.plane.meters import Meters, watch_loop
 
 from .conftest import CAPABILITIES
 
+ADMIN = Principal("root", "admin")
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture
+def settings(url: str) -> Settings:
+    """Every scrape asks anew."""
+    return Settings(public_url=url, gauges_kept_seconds=0)
 
 
 async def scrape(raw: httpx.AsyncClient, admin: ControlPlaneClient) -> Values:
@@ -77,12 +86,52 @@ async def test_the_numbers_follow_the_queue(
     assert value(after, "edgeproof_request_seconds_count", route=route, status="200") == 1
     assert value(after, "edgeproof_request_seconds_count", route="/api/jobs/{job_id}", status="404") == 1
     assert value(after, "edgeproof_database_connections", which="open") >= 1
+    assert value(after, "edgeproof_dead_letters") == 0
+
+
+async def test_dead_letters_and_the_unsealed_tail_are_counted(
+    server: ControlPlane,
+    raw: httpx.AsyncClient,
+    admin: ControlPlaneClient,
+    user: ControlPlaneClient,
+    runner: ControlPlaneClient,
+) -> None:
+    await user.analyze(AnalyzeRequest(model_path=f"sha256:{(await user.upload_bytes(b'a model')).digest}"))
+    await server.database.pool.execute("UPDATE run_queue SET max_attempts = 1")
+    failure = FailRequest(code="disk_full", message="", fault="device", retryable=True)
+    while (claimed := await runner.claim(ClaimRequest())) is not None:
+        await runner.fail(claimed.run_id, Lease(claimed.attempt, claimed.lease_token), failure)
+    before = await scrape(raw, admin)
+    assert value(before, "edgeproof_dead_letters") == len((await dead_letters(server, ADMIN)).runs) > 0
+    written = await server.database.pool.fetchval("SELECT count(*) FROM audit_log")
+    assert value(before, "edgeproof_audit_unsealed") == written > 0
+    assert await seal(server) == written
+    assert value(await scrape(raw, admin), "edgeproof_audit_unsealed") == 0
 
 
 async def test_metrics_are_for_admins(raw: httpx.AsyncClient) -> None:
     assert (await raw.get("/metrics")).json()["code"] == "forbidden"
     nobody = await raw.get("/metrics", headers={"Authorization": ""})
     assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthenticated")
+
+
+class TestOftenScraped:
+    @pytest.fixture
+    def settings(self, url: str) -> Settings:
+        return Settings(public_url=url, gauges_kept_seconds=3600)
+
+    async def test_the_database_is_not_asked_each_time(
+        self,
+        raw: httpx.AsyncClient,
+        admin: ControlPlaneClient,
+        user: ControlPlaneClient,
+    ) -> None:
+        assert value(await scrape(raw, admin), "edgeproof_jobs") == 0
+        model = (await user.upload_bytes(b"a model")).digest
+        await user.analyze(AnalyzeRequest(model_path=f"sha256:{model}"))
+        assert value(await scrape(raw, admin), "edgeproof_jobs") == 0
+        route = "/api/analyze"
+        assert value(await scrape(raw, admin), "edgeproof_request_seconds_count", route=route) == 1
 
 
 class TestOpened:

@@ -46,6 +46,7 @@ WHERE NOT EXISTS (
 ORDER BY entry_id
 """
 _HIGHEST: Final = "SELECT coalesce(max(entry_id), 0) FROM audit_log"
+_COUNT_TAIL: Final = "SELECT count(*) FROM audit_log WHERE xid >= $1 AND entry_id > $2"
 _STORE: Final = """
 INSERT INTO audit_seals
     (seal, at, entry_ids, digests, entries, head, signature, through_xid, floor_entry)
@@ -73,7 +74,7 @@ async def seal(plane: ControlPlane) -> int:
         if not await connection.fetchval(_TRY_LOCK):
             return 0
         last = await connection.fetchrow(_LAST)
-        through, floor = (last["through_xid"], last["floor_entry"]) if last is not None else (0, 0)
+        through, floor = _mark(last)
         (settled,) = await connection.fetch(_SETTLED)
         restored = settled["xid"] < through
         if restored:
@@ -85,6 +86,17 @@ async def seal(plane: ControlPlane) -> int:
         if rows or restored:
             await _store(plane, connection, last, rows, settled["now"], through, floor)
     return len(rows)
+
+
+async def unsealed(connection: Connection) -> int:
+    """How many entries wait for their seal."""
+    count: int = await connection.fetchval(_COUNT_TAIL, *_mark(await connection.fetchrow(_LAST)))
+    return count
+
+
+def _mark(last: Any) -> tuple[int, int]:
+    """The transaction id from which on, and the entry after which, nothing is sealed yet."""
+    return (last["through_xid"], last["floor_entry"]) if last is not None else (0, 0)
 
 
 async def _after_restore(connection: Connection) -> Sequence[Any]:

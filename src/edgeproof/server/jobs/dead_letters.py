@@ -38,6 +38,7 @@ _OLD: Final = """
 SELECT job_id, status, input_summary, policy_digest FROM jobs
 WHERE job_id = $1 AND (owner_id = $2 OR $3) FOR UPDATE
 """
+_COUNT: Final = "SELECT count(*) FROM run_outcomes WHERE exhausted"
 _AGAIN: Final = "SELECT job_id FROM jobs WHERE retry_of = $1"
 _ADD: Final = """
 WITH job AS (
@@ -63,6 +64,12 @@ async def dead_letters(
         runs=tuple(_letter(row) for row in shown),
         next_cursor=shown[-1]["run_id"] if len(rows) > limit else None,
     )
+
+
+async def count_dead(connection: Connection) -> int:
+    """How many runs ``dead_letters`` lists in all."""
+    count: int = await connection.fetchval(_COUNT)
+    return count
 
 
 async def requeue(plane: ControlPlane, principal: Principal, job_id: str) -> JobView:

@@ -31,8 +31,8 @@ class Settings:
     """``public_url`` is what runners dial and sign; times are in seconds, sizes in bytes.
 
     ``stage_lease_seconds`` are the stages whose leases last otherwise. After ``quarantine_after`` runs in a
-    row that its own trouble ended a runner gets no more work; 0: never. ``dev`` lets users complete jobs by
-    hand.
+    row that its own trouble ended a runner gets no more work; 0: never. ``gauges_kept_seconds`` is how old
+    the metrics' figures of the queue may be. ``dev`` lets users complete jobs by hand.
     """
 
     public_url: str
@@ -49,6 +49,7 @@ class Settings:
     idempotency_kept_seconds: float = 7 * 86_400
     upload_quota_bytes: int = 64 << 30
     metrics_open: bool = False
+    gauges_kept_seconds: float = 5
     dev: bool = False
 
     def lease_of(self, stage: str) -> float:
@@ -92,6 +93,7 @@ class ControlPlane:
     beats: Gathering[Any, Any] = field(default_factory=Gathering)
     deliveries: Gathering[Any, Any] = field(default_factory=Gathering)
     waiting_claims: dict[str, list[int]] = field(default_factory=dict)
+    figures: SharedAnswer[Any] = field(default_factory=SharedAnswer)
     readiness: SharedAnswer[bool] = field(default_factory=SharedAnswer)
 
     async def close(self) -> None:
