@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime
 from typing import Final
@@ -11,6 +12,7 @@ import msgspec
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import Capabilities, RegisterRequest, RegisterResponse
 from edgeproof.server.db.database import Connection
 from edgeproof.server.db.rows import Row
@@ -22,6 +24,8 @@ from edgeproof.server.fleet.runner_keys import runner_id_of
 from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.server.plane.runner_token import TOKEN_LIFETIME, RunnerToken, seal_token
+
+_logger = logging.getLogger(__name__)
 
 _SPEND: Final = """
 INSERT INTO spent_nonces (nonce_digest, expires_at)
@@ -67,8 +71,13 @@ async def register(
     await _check_proof(plane, key, proof, body)
     async with plane.database.transaction() as connection:
         runner_id = await admit(connection, key, request.enrolment_token) or runner_id_of(key)
-        await _store(connection, runner_id, key, request)
+        is_new = await _store(connection, runner_id, key, request)
         now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    if is_new:
+        with about(runner_id=runner_id):
+            _logger.info(
+                "runner registered for the first time, key %s, host %r", key.fingerprint, request.hostname
+            )
     return _answer(plane, runner_id, key, now)
 
 
@@ -91,9 +100,10 @@ async def _check_proof(plane: ControlPlane, key: PublicKey, proof: str, body: by
         raise Refused("challenge_invalid", "the nonce has expired or was used before")
 
 
-async def _store(connection: Connection, runner_id: str, key: PublicKey, request: RegisterRequest) -> None:
+async def _store(connection: Connection, runner_id: str, key: PublicKey, request: RegisterRequest) -> bool:
+    """Whether it is the first time."""
     before = await connection.fetchrow(_BEFORE, runner_id)
-    is_new = await connection.fetchval(
+    is_new: bool | None = await connection.fetchval(
         _STORE_RUNNER, runner_id, key.base64, request.hostname, request.capabilities
     )
     if is_new is None:
@@ -108,6 +118,7 @@ async def _store(connection: Connection, runner_id: str, key: PublicKey, request
     await match_runner_classes(connection, runner_id, request.capabilities)
     # Under the lock of the classes: who matches one holds that lock, and then refers to the runner.
     await connection.execute(_SET_KEY, key.base64, runner_id)
+    return is_new
 
 
 def _same(before: Row, key: PublicKey, capabilities: Capabilities) -> bool:

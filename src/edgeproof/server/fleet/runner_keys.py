@@ -7,12 +7,14 @@ every claim and every lease ask them.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.fleet import KeyState, RotatedKey, RunnerKeyList, RunnerKeyView
 from edgeproof.contract.ids import digest_of_uri
+from edgeproof.contract.log_ids import about
 from edgeproof.server.db.database import Connection, lock
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
@@ -20,6 +22,8 @@ from edgeproof.server.fleet.requirements import match_registered_runner
 from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
+
+_logger = logging.getLogger(__name__)
 
 _LIST: Final = """
 SELECT *, coalesce(good_until <= clock_timestamp(), false) AS rotated_out FROM runner_keys
@@ -89,6 +93,9 @@ async def allow_key(plane: ControlPlane, principal: Principal, key: PublicKey) -
             await record(connection, principal.principal_id, "key.added", key.fingerprint)
             if changed["runner_id"] is not None:
                 await match_registered_runner(connection, changed["runner_id"])
+    if changed is not None:
+        with about(runner_id=view.runner_id):
+            _logger.info("key %s added by %s", key.fingerprint, principal.principal_id)
     return view
 
 
@@ -113,7 +120,10 @@ async def rotate_key(
         await connection.execute(_ROTATE_OUT, old.base64, runner_id, float(overlap_seconds))
         told = {"new": new.fingerprint, "runner": runner_id, "overlap_seconds": int(overlap_seconds)}
         await record(connection, principal.principal_id, "key.rotated", old.fingerprint, told)
-        return RotatedKey(old=await key_in(connection, old), new=await key_in(connection, new))
+        rotated = RotatedKey(old=await key_in(connection, old), new=await key_in(connection, new))
+    with about(runner_id=runner_id):
+        _logger.info("key %s rotated to %s by %s", old.fingerprint, new.fingerprint, principal.principal_id)
+    return rotated
 
 
 async def named_key(plane: ControlPlane, principal: Principal, name: str) -> PublicKey:

@@ -7,10 +7,13 @@ releases it.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Final
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import RunnerStanding, StandingView
 from edgeproof.server.db.database import Connection
 from edgeproof.server.db.notifier import notify
@@ -22,6 +25,13 @@ from edgeproof.server.plane.principals import require
 
 ITSELF: Final = "edgeproof"
 """Who quarantined a runner that no operator did."""
+
+_logger = logging.getLogger(__name__)
+_SAID: Final[Mapping[RunnerStanding, str]] = {
+    "active": "released",
+    "draining": "drained",
+    "quarantined": "quarantined",
+}
 
 _SET: Final = """
 UPDATE runners SET standing = $2, standing_reason = $3, standing_by = $4, standing_since = clock_timestamp(),
@@ -67,6 +77,8 @@ async def set_standing(
         if standing == "active":
             # It may be waiting with a claim.
             await notify(connection, RUNS_CHANNEL, turn_key(0, runner_id))
+    with about(runner_id=runner_id):
+        _logger.info("runner %s by %s", _SAID[standing], principal.principal_id)
     return StandingView(
         runner_id=row["runner_id"],
         standing=row["standing"],
@@ -83,6 +95,10 @@ async def count_strike(plane: ControlPlane, connection: Connection, runner_id: s
     reason = f"{ended}, the last by {error.code}: {error.message}"[:1000]
     if await connection.fetchval(_STRIKE, runner_id, limit, reason, ITSELF):
         await record(connection, CONTROL_PLANE, "runner.quarantined", runner_id, {"reason": reason})
+        with about(runner_id=runner_id):
+            _logger.info(
+                "runner quarantined: %s infrastructure errors in a row, the last %s", limit, error.code
+            )
 
 
 async def hold_strikes(connection: Connection, runner_id: str) -> None:
@@ -94,5 +110,10 @@ async def quarantine_unfit(plane: ControlPlane, runner_id: str, unfit: str) -> N
     """The runner's own health check failed: ``unfit`` says how."""
     reason = f"the runner says that it is unfit: {unfit}"
     async with plane.database.transaction() as connection:
-        if await connection.fetchval(_UNFIT, runner_id, reason, ITSELF) is not None:
+        changed = await connection.fetchval(_UNFIT, runner_id, reason, ITSELF) is not None
+        if changed:
             await record(connection, runner_id, "runner.quarantined", runner_id, {"reason": reason})
+    if changed:
+        with about(runner_id=runner_id):
+            # What a runner says of itself may hold anything: no line of it is to look like one of ours.
+            _logger.info("runner quarantined: it says that it is unfit: %r", unfit)

@@ -6,13 +6,17 @@ replica without one says nothing about them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
 from edgeproof.contract.envelope import PublicKey
+from edgeproof.contract.log_ids import about
 from edgeproof.server.db.database import Connection, Database, lock
 from edgeproof.server.fleet.requirements import match_registered_runner
 from edgeproof.server.plane.audit_log import CONTROL_PLANE, record
+
+_logger = logging.getLogger(__name__)
 
 STATIC: Final = "configuration"
 """Who adds and removes what the static list holds and no longer holds."""
@@ -49,8 +53,19 @@ async def keep_static_keys(database: Database, keys: Iterable[PublicKey] | None)
     async with database.transaction() as connection:
         await lock(connection, "static-runner-keys")
         await connection.execute(_HOLD, listed)
-        await _tell(connection, "key.added", await connection.fetch(_IN, listed, STATIC))
-        await _tell(connection, "key.removed", await connection.fetch(_OUT, listed, STATIC))
+        added = await connection.fetch(_IN, listed, STATIC)
+        await _tell(connection, "key.added", added)
+        removed = await connection.fetch(_OUT, listed, STATIC)
+        await _tell(connection, "key.removed", removed)
+    _log("added", added)
+    _log("removed", removed)
+
+
+def _log(what: str, changed: Iterable[Any]) -> None:
+    for row in changed:
+        with about(runner_id=row["runner_id"]):
+            fingerprint = PublicKey.from_base64(row["public_key"]).fingerprint
+            _logger.info("key %s %s by the static list", fingerprint, what)
 
 
 async def _tell(connection: Connection, act: str, changed: Iterable[Any]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.log_ids import about
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.domain.runs import DEFAULT_PRIORITY
 from edgeproof.lab import plan
@@ -55,10 +56,11 @@ async def advance(plane: ControlPlane, job_id: str) -> None:
 
 async def advance_soon(plane: ControlPlane, job_id: str) -> None:
     """Now if possible. What made it due is stored already: what fails here, the sweep repeats."""
-    try:
-        await advance(plane, job_id)
-    except Exception:
-        _logger.exception("job %s could not advance; the sweep will try again", job_id)
+    with about(job_id=job_id):
+        try:
+            await advance(plane, job_id)
+        except Exception:
+            _logger.exception("the job could not advance; the sweep will try again")
 
 
 async def step_all(
@@ -117,10 +119,11 @@ async def sweep(plane: ControlPlane) -> int:
     while rows := await plane.database.pool.fetch(_WAITING_JOBS, after, _SWEEP):
         for row in rows:
             swept, after = swept + 1, row["seq"]
-            try:
-                await advance(plane, row["job_id"])
-            except Exception:
-                _logger.exception("job %s could not advance; it will be tried again", row["job_id"])
+            with about(job_id=row["job_id"]):
+                try:
+                    await advance(plane, row["job_id"])
+                except Exception:
+                    _logger.exception("the job could not advance; it will be tried again")
     return swept
 
 

@@ -16,6 +16,7 @@ from edgeproof.contract.canonical import canonical, decode_canonical, sha256_hex
 from edgeproof.contract.envelope import SigningKey, peek_payload
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.receipts import Receipt
 from edgeproof.contract.statements import (
     Binding,
@@ -125,7 +126,8 @@ async def _make(plane: ControlPlane, connection: Connection, job_id: str) -> Mad
         return _unfounded(error)
     except Exception:
         # Judging is a pure function: what failed now would fail for ever.
-        _logger.exception("job %s could not be judged", job_id)
+        with about(job_id=job_id):
+            _logger.exception("the job could not be judged")
         return JobError(code="internal_error", message="the evidence could not be judged", stage=STAGE)
 
 

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, RunnerStanding
 from edgeproof.domain.runs import new_lease
 from edgeproof.server.db.database import AWAY, Connection, lock
@@ -107,6 +108,8 @@ async def claim_runs(plane: ControlPlane, principal: Principal, request: ClaimRe
                 runs = await _wait(plane, principal, turn, deadline, count, request.number)
     for run in runs:
         plane.meters.claims.labels(run.stage).inc()
+        with about(job_id=run.job_id, run_id=run.run_id, runner_id=principal.runner_id):
+            _logger.info("lease granted, attempt %s, stage %s", run.attempt, run.stage)
     standing: RunnerStanding = "active" if runs else me["standing"]
     return Claim(runs, standing, me["standing_reason"])
 
@@ -212,6 +215,8 @@ async def _end_one_abandoned(
         about_runner: AboutRunner = "nothing" if runner_id in struck else "strike"
         await lease_lost(plane, connection, run, "claimed anew without it", about_runner=about_runner)
     struck.add(runner_id)
+    with about(job_id=run["job_id"], run_id=run_id, runner_id=runner_id):
+        _logger.info("lease ended: its runner claimed anew without it")
     return True
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -216,7 +217,8 @@ async def _store_each(plane: ControlPlane, verified: dict[int, _Verified]) -> di
         except (*AWAY, OSError):
             raise
         except Exception:
-            _logger.exception("run %s: the result could not be stored", one.delivery.run_id)
+            with _about(one):
+                _logger.exception("the result could not be stored")
             answers[number] = Unavailable("internal_error")
     return answers
 
@@ -270,10 +272,16 @@ async def _tell_by_hand(connection: Connection, one: _Verified) -> None:
 
 def _taken(plane: ControlPlane, one: _Verified, advancing: str | None) -> Taken:
     plane.meters.submissions.labels(one.stage).inc()
-    with about(job_id=one.job_id, runner_id=one.delivery.runner.runner_id):
-        _logger.info("run %s: result taken, evidence sha256:%s", one.delivery.run_id, one.digest)
+    with _about(one):
+        _logger.info("result taken, evidence sha256:%s", one.digest)
     answer = SubmitResponse(run_id=one.delivery.run_id, state="COMPLETE", evidence_digest=one.digest)
     return Taken(answer, advancing)
+
+
+def _about(one: _Verified) -> AbstractContextManager[None]:
+    """What comes one by one is served together, in the context of none."""
+    delivery = one.delivery
+    return about(job_id=one.job_id, run_id=delivery.run_id, runner_id=delivery.runner.runner_id)
 
 
 async def _faults(

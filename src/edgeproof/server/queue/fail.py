@@ -57,8 +57,8 @@ async def fail(
         outcome = await repeated_outcome(plane, principal, run_id, lease, submission)
         return FailResponse(run_id=run_id, state=outcome["state"])
     plane.meters.failures.labels(run["stage"], request.fault, error.code).inc()
-    with about(job_id=run["job_id"]):
-        _logger.info("run %s: %s, %s's fault, now %s", run_id, error.code, request.fault, state)
+    with about(job_id=run["job_id"], run_id=run_id, runner_id=principal.runner_id):
+        _logger.info("lease ended by its runner: %s, %s's fault, now %s", error.code, request.fault, state)
     if state != "PENDING":
         await advance_soon(plane, run["job_id"])
     return FailResponse(run_id=run_id, state=state)

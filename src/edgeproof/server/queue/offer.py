@@ -13,6 +13,7 @@ import msgspec
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import ClaimedRun
 from edgeproof.contract.statements import RunLimits, StageConfig
 from edgeproof.domain.jobs import move
@@ -105,7 +106,8 @@ def _offer(plane: ControlPlane, principal: Principal, run: Row, token: str) -> _
         envelope = _job_spec(plane, principal, run, lease)
         started = worker_request(told_job(run)) if run["status"] == "queued" else None
     except (Refused, ValueError, msgspec.MsgspecError):
-        _logger.exception("no job spec can be made of run %s", run["run_id"])
+        with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=principal.runner_id):
+            _logger.exception("no job spec can be made of the run")
         return None
     claimed = ClaimedRun(
         run_id=run["run_id"],

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+from edgeproof.contract.log_ids import about
 from edgeproof.server.db.database import AWAY
 
 _logger: Final = logging.getLogger(__name__)
@@ -18,10 +19,11 @@ async def end_each(run_ids: Iterable[str], end: Callable[[str], Awaitable[bool]]
     """
     ended = 0
     for run_id in run_ids:
-        try:
-            ended += await end(run_id)
-        except (*AWAY, OSError):
-            raise
-        except Exception:
-            _logger.exception("the lease on run %s could not be ended; it will be tried again", run_id)
+        with about(run_id=run_id):
+            try:
+                ended += await end(run_id)
+            except (*AWAY, OSError):
+                raise
+            except Exception:
+                _logger.exception("the lease could not be ended; it will be tried again")
     return ended

@@ -7,6 +7,7 @@ look, and can do nothing until then.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -15,6 +16,7 @@ from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.fleet import RemovedKey
 from edgeproof.contract.jobs import JobError
+from edgeproof.contract.log_ids import about
 from edgeproof.server.db.database import lock
 from edgeproof.server.db.times import utc_text
 from edgeproof.server.fleet.requirements import match_registered_runner
@@ -27,6 +29,8 @@ from edgeproof.server.plane.principals import require
 from edgeproof.server.queue.one_by_one import end_each
 from edgeproof.server.runs import queue_sql
 from edgeproof.server.runs.run_endings import lease_ended
+
+_logger = logging.getLogger(__name__)
 
 # Removing again may add that it was compromised, or since when; nothing else, but that a removal by the
 # static list becomes an admin's: that list cannot take it back then.
@@ -74,6 +78,8 @@ async def remove_key(
             await match_registered_runner(connection, runner_id)
         withdrawn = await withdraw_decisions(connection, key, principal.principal_id)
         view = await key_in(connection, key)
+    with about(runner_id=runner_id):
+        _logger.info("key %s removed by %s", key.fingerprint, principal.principal_id)
     ended = await end_unlisted_leases(plane)
     return RemovedKey(key=view, leases_ended=ended, withdrawn=withdrawn)
 
@@ -98,4 +104,6 @@ async def _end_one(plane: ControlPlane, run_id: str) -> bool:
         await lease_ended(
             plane, connection, run, error, retryable=True, submission=None, about_runner="nothing"
         )
+    with about(job_id=run["job_id"], run_id=run_id, runner_id=run["runner_id"]):
+        _logger.info("lease ended: the key is no longer allowed, attempt %s", run["attempt"])
     return True

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from edgeproof.contract.bundle import Basis
 from edgeproof.contract.errors import Refused
+from edgeproof.contract.log_ids import about
 from edgeproof.contract.stored_results import ResultSource
 from edgeproof.server.db.database import Connection
 from edgeproof.server.results.results import Role, keep_result
@@ -51,4 +52,5 @@ async def _keep(
     try:
         await keep_result(connection, owner, body, basis=basis, source=source, job_id=job_id, role=role)
     except Refused as error:
-        _logger.warning("the %s of job %s is not listed: %s", role, job_id, error.detail)
+        with about(job_id=job_id):
+            _logger.warning("the job's %s is not listed: %s", role, error.detail)

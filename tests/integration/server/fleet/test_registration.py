@@ -51,6 +51,16 @@ async def test_an_allowed_key_registers_and_its_token_works(
     assert (listed.runner_id, listed.capabilities) == (response.runner_id, allowed.capabilities)
 
 
+async def test_the_log_tells_the_first_registration_and_no_other(
+    control_plane: ControlPlane, allowed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="edgeproof.server"):
+        for _ in range(2):
+            await allowed.register(control_plane)
+    (line,) = [one for one in caplog.messages if one.startswith("runner registered")]
+    assert allowed.key.public.fingerprint in line
+
+
 async def test_every_replica_accepts_the_token_and_the_challenge(
     control_plane: ControlPlane, another_replica: ControlPlane, allowed: Any
 ) -> None:
