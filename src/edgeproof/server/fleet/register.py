@@ -114,7 +114,7 @@ async def _store(connection: Connection, runner_id: str, key: PublicKey, request
         await record(connection, runner_id, "runner.registered", runner_id, told)
     if before is not None and not bound and _same(before, key, request.capabilities):
         # It fits what it fitted, and who adds a class matches it: no lock that the whole fleet waits for.
-        return
+        return is_new
     await match_runner_classes(connection, runner_id, request.capabilities)
     # Under the lock of the classes: who matches one holds that lock, and then refers to the runner.
     await connection.execute(_SET_KEY, key.base64, runner_id)
