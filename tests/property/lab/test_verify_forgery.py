@@ -61,6 +61,12 @@ def _swap_samples(samples: Any) -> None:
         swap(one="baseline", other="candidate")(pair)
 
 
+def _swap_samples_and_turns(samples: Any) -> None:
+    _swap_samples(samples)
+    for pair in samples["pairs"]:
+        pair["first"] = "candidate" if pair["first"] == "baseline" else "baseline"
+
+
 def refused(files: dict[str, bytes], folder: EvidenceFolder) -> Refused:
     with pytest.raises(Refused) as caught:
         verify(files, folder.evidence.control_plane.public)
@@ -170,8 +176,9 @@ CHAIN: dict[str, tuple[Forgery, str]] = {
         ),
         "made for another job spec",
     ),
-    "sides swapped in the samples": (
-        Forgery({"samples": _swap_samples}),
+    "sides swapped in the samples": (Forgery({"samples": _swap_samples}), "another side began than is said"),
+    "sides swapped in the samples, and who began": (
+        Forgery({"samples": _swap_samples_and_turns}),
         "latency summary is not that of the raw data",
     ),
     "other subjects of the measurement": (
