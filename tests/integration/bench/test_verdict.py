@@ -37,7 +37,7 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
         await record(Recording(path, 1e-9, condition, resume, said.append))
 
     await one_rotation("quiet", resume=False)
-    for _ in range(7):
+    for _ in range(6):
         await one_rotation("quiet", resume=True)
     await one_rotation("load", resume=True)
     with pytest.raises(Refused, match="--resume"):
@@ -45,13 +45,13 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
     assert children() == before
 
     kinds = [type(one) for one in traces.read(path)]
-    assert kinds == [traces.Session, traces.Rotation] * 9
+    assert kinds == [traces.Session, traces.Rotation] * 8
     played = [one for one in traces.read(path) if isinstance(one, traces.Rotation)]
     assert [(one.condition, one.index) for one in played] == [
-        *(("quiet", at) for at in range(8)),
+        *(("quiet", at) for at in range(7)),
         ("load", 0),
     ]
-    first, second, *_, eighth, loaded = played
+    first, second, *_, seventh, loaded = played
     assert first.order == ("baseline", "twin", "by_2", "by_3", "by_3_again", "by_5")
     assert second.order == ("twin", "by_2", "by_3", "by_3_again", "by_5", "baseline")
     assert set(loaded.sides) == {"baseline", "twin"}
@@ -59,7 +59,7 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
         for side in one.sides.values():
             assert len([block for block in side.blocks if not block.flags]) <= BLOCKS <= len(side.blocks)
             assert len({len(block.samples_ns) for block in side.blocks}) == 1
-    assert {len(one.before) for one in eighth.sequential.values()} == {50}
+    assert {len(one.before) for one in seventh.sequential.values()} == {50}
     assert first.sequential == second.sequential == loaded.sequential == {}
     assert said[0].startswith("0.5 ms rotation 1")
 
@@ -71,7 +71,7 @@ async def test_rotations_are_recorded_resumed_and_judged_again(tmp_path: Path) -
     )
     told = json.loads(judged.stdout)
     assert told["schema_version"] == "edgeproof-verdict-quality-v1"
-    assert [one["rotations"] for one in told["recorded"]] == [{"0.5 ms": 8}, {"0.5 ms": 1}]
+    assert [one["rotations"] for one in told["recorded"]] == [{"0.5 ms": 7}, {"0.5 ms": 1}]
     assert {row["trials"] for row in told["rows"]} <= {0, 1}
     assert {goal["status"] for row in told["rows"] for goal in row["goals"]} == {"too few"}
 
