@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from edgeproof.contract.comparison import LatencyComparison, LatencyEstimate
-from edgeproof.lab.series import Distribution, Side, TimeLine
+from edgeproof.domain.sides import Side
+from edgeproof.lab.series import Distribution, TimeLine
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final, Literal
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.samples import Block, PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.contamination import CONTENDED, FLAGS, alike
+from edgeproof.domain.sides import SIDES, block_order
 from edgeproof.domain.warmup import finished, settled, window_calls
-
-Side = Literal["baseline", "candidate"]
-SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
 
 
 def demand(holds: bool, message: str) -> None:
@@ -104,8 +101,7 @@ def _check_turns(pair: PairSamples) -> None:
     demand(not turns or turns[0][1] == pair.first, "another side began than is said")
     if any(block.flags for block, _ in turns):
         return
-    there = (pair.first, SIDES[1 - SIDES.index(pair.first)])
-    planned = [side for at in range(len(turns) // 2) for side in (there if at % 2 == 0 else there[::-1])]
+    planned = block_order(pair.first, len(turns) // 2)
     demand([side for _, side in turns] == planned, "the sides did not take turns as planned")
 
 

@@ -25,7 +25,8 @@ from edgeproof.domain.measurement import (
     fps,
     summarise,
 )
-from edgeproof.lab.protocol import SIDES, Side, check_protocol, demand
+from edgeproof.domain.sides import SIDES, Side
+from edgeproof.lab.protocol import check_protocol, demand
 
 
 def check_results(measured: Measurement, samples: RawSamples, quality: RawQuality) -> None:

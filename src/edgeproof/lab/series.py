@@ -9,13 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal
 
 from edgeproof.contract.samples import Block, PairSamples, RawQuality, RawSamples, SideSamples
 from edgeproof.domain.measurement import NS_PER_MS, counted
+from edgeproof.domain.sides import SIDES, Side
 
-Side = Literal["baseline", "candidate"]
-SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
 _MOST_STEPS = 240
 _WHOLE_TAIL = 24
 _MOST_CLASSES = 12

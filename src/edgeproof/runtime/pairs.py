@@ -24,10 +24,11 @@ import msgspec
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.samples import Block, PairSamples, SideSamples
 from edgeproof.contract.statements import DuetPlan
+from edgeproof.domain.sides import SIDES, Side
 from edgeproof.domain.warmup import window_calls
 from edgeproof.runtime import environment
 from edgeproof.runtime.child import Child, children
-from edgeproof.runtime.rounds import SIDES, Measured, Side, play_rounds
+from edgeproof.runtime.rounds import Measured, play_rounds
 
 MODULE: Final = "edgeproof.runtime.process"
 BLOCK_NS: Final = 20_000_000

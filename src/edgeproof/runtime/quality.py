@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 
 from edgeproof.domain.measurement import NOT_FINITE
+from edgeproof.domain.sides import SIDES
 from edgeproof.runtime import dataset
 from edgeproof.runtime.channel import Channel, Handler
 from edgeproof.runtime.dataset import Array, Samples
 from edgeproof.runtime.port import Backend, ModelRefused, Session
 
-SIDES: Final = ("baseline", "candidate")
 MAX_FEEDS: Final = 8
 FEED_BYTES: Final = 32 << 20
 CHUNK_BYTES: Final = 32 << 20

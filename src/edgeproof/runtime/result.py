@@ -14,7 +14,7 @@ from edgeproof.contract.statements import MeasuredArtifact, RuntimeConfig
 from edgeproof.domain import measurement
 from edgeproof.domain.device_state import DeviceState
 from edgeproof.domain.input_shapes import image_axes
-from edgeproof.runtime.rounds import Side
+from edgeproof.domain.sides import Side
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,13 @@ caller's.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.contamination import CONTENDED, UNMATCHED, alike
-
-Side = Literal["baseline", "candidate"]
-SIDES: Final[tuple[Side, Side]] = ("baseline", "candidate")
+from edgeproof.domain.sides import Side, block_order
 
 S = TypeVar("S", bound=str)
 
@@ -32,14 +30,6 @@ class Measured(msgspec.Struct, frozen=True):
     wait: float
     flags: tuple[str, ...]
     peak_rss_bytes: int
-
-
-def block_order(first: Side, blocks: int) -> list[Side]:
-    """A B B A A B B A …: ``blocks`` of each side."""
-    second = SIDES[1 - SIDES.index(first)]
-    return [
-        side for number in range(blocks) for side in ((first, second) if number % 2 == 0 else (second, first))
-    ]
 
 
 async def play_rounds(

@@ -21,11 +21,12 @@ import pytest
 from edgeproof.contract.samples import Block, PairSamples
 from edgeproof.contract.statements import DuetPlan
 from edgeproof.domain.contamination import EVENTS
+from edgeproof.domain.sides import SIDES, Side
 from edgeproof.lab.gates import compare_latency
 from edgeproof.runtime import backends
 from edgeproof.runtime.child import Child, children
 from edgeproof.runtime.pairs import MODULE, Loaded, first_side, side_samples
-from edgeproof.runtime.rounds import SIDES, Measured, Side, play_rounds
+from edgeproof.runtime.rounds import Measured, play_rounds
 
 LOOKS = (8, 16, 32)
 PLAN = DuetPlan(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from edgeproof.domain.sides import block_order
 from edgeproof.runtime.pairs import FEWEST_CALLS, MOST_CALLS, Loaded, calls_for, first_side, turn_of
-from edgeproof.runtime.rounds import block_order
 
 
 def test_blocks_alternate_and_swap() -> None:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from edgeproof.contract.statements import DuetPlan
-from edgeproof.runtime.rounds import Measured, Side, play_orders, play_rounds
+from edgeproof.domain.sides import Side
+from edgeproof.runtime.rounds import Measured, play_orders, play_rounds
 
 PLAN = DuetPlan(
     looks=(8,),

@@ -26,11 +26,8 @@ UPDATE enrolment_tokens SET uses_left = uses_left - 1
 WHERE token_digest = $1 AND uses_left > 0 AND expires_at > clock_timestamp() AND revoked_at IS NULL
 RETURNING created_by
 """
-_COLUMNS = "token_digest, uses_left, created_by, created_at, expires_at, revoked_at"
-_LIST = f"""
-SELECT {_COLUMNS} FROM enrolment_tokens ORDER BY created_at DESC, token_digest LIMIT 1000
-"""  # noqa: S608 - names of ours
-_FIND = f"SELECT {_COLUMNS} FROM enrolment_tokens WHERE token_digest = $1"  # noqa: S608 - names of ours
+_LIST = "SELECT * FROM enrolment_tokens ORDER BY created_at DESC, token_digest LIMIT 1000"
+_FIND = "SELECT * FROM enrolment_tokens WHERE token_digest = $1"
 _REVOKE = """
 UPDATE enrolment_tokens SET revoked_at = clock_timestamp()
 WHERE token_digest = $1 AND revoked_at IS NULL RETURNING token_digest

@@ -122,6 +122,7 @@ async def _store(connection: Connection, runner_id: str, key: PublicKey, request
 
 
 def _same(before: Row, key: PublicKey, capabilities: Capabilities) -> bool:
+    # As JSON, for what an earlier release stored need not be of today's form.
     told = msgspec.json.decode(msgspec.json.encode(capabilities))
     same: bool = before["public_key"] == key.base64 and before["capabilities"] == told
     return same

@@ -97,7 +97,9 @@ async def count_strike(plane: ControlPlane, connection: Connection, runner_id: s
         await record(connection, CONTROL_PLANE, "runner.quarantined", runner_id, {"reason": reason})
         with about(runner_id=runner_id):
             _logger.info(
-                "runner quarantined: %s infrastructure errors in a row, the last %s", limit, error.code
+                "runner quarantined: %s runs in a row ended by its own trouble, the last by %s",
+                limit,
+                error.code,
             )
 
 

@@ -77,9 +77,9 @@ class ControlPlane:
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
     heartbeats must always find both. ``keeping`` bounds how many hold a connection while the artifact store
     keeps something: a store that stalls shall not stall everything else. It is taken before the connection,
-    never after. Results and heartbeats that come one by one go together where that
-    serves them (``deliveries``, ``beats``). ``waiting_claims`` are the numbers of the claims that
-    wait here, by their runners' keys.
+    never after. Results and heartbeats that come one by one go together where that serves them
+    (``deliveries``, ``beats``). ``waiting_claims`` are the numbers of the claims that wait here, by their
+    runners' keys.
     """
 
     database: Database
