@@ -22,6 +22,11 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def altered(data: bytes) -> bytes:
+    """As many bytes, of which the last one is another, whichever it was."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 async def pieces(data: bytes, size: int = 300_000) -> AsyncIterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
