@@ -77,8 +77,9 @@ class ControlPlane:
     ``judging`` bounds how many decisions are made at once: each holds a connection and a processor, and
     heartbeats must always find both. ``keeping`` bounds how many hold a connection while the artifact store
     keeps something: a store that stalls shall not stall everything else. It is taken before the connection,
-    never after. Results and heartbeats that come one by one go together where that serves them
-    (``deliveries``, ``beats``). ``waiting_claims`` are the numbers of the claims that wait here, by their
+    never after. Calls of runners that come one by one go together where that serves them: their keys are
+    looked up (``tokens``), then claims (``arrivals``, ``grants``), heartbeats (``beats``) and results
+    (``deliveries``). ``waiting_claims`` are the numbers of the claims that wait here, by their
     runners' keys.
     """
 
@@ -90,6 +91,9 @@ class ControlPlane:
     meters: Meters = field(default_factory=Meters)
     judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JUDGES))
     keeping: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(KEEPERS))
+    tokens: Gathering[Any, Any] = field(default_factory=Gathering)
+    arrivals: Gathering[Any, Any] = field(default_factory=Gathering)
+    grants: Gathering[Any, Any] = field(default_factory=Gathering)
     beats: Gathering[Any, Any] = field(default_factory=Gathering)
     deliveries: Gathering[Any, Any] = field(default_factory=Gathering)
     waiting_claims: dict[str, list[int]] = field(default_factory=dict)

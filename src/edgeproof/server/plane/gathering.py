@@ -35,7 +35,7 @@ class Gathering(Generic[T, A]):
         """What ``serve`` answers to ``one``, raised if it is an exception; what it raises itself, all get.
         ``serve`` is the same in every call.
 
-        Whoever is cancelled here gets no answer, but what was asked is done.
+        Whoever is cancelled before its round is not served; in it, what was asked is done and not answered.
         """
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, answer))
@@ -52,8 +52,7 @@ class Gathering(Generic[T, A]):
     async def _work(self, serve: Serve[T, A]) -> None:
         me = asyncio.current_task()
         try:
-            while self._waiting and self._under_way is me:
-                together = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+            while self._under_way is me and (together := self._next_round()):
                 stuck = asyncio.get_running_loop().call_later(self._patience, self._pass_on, serve)
                 try:
                     await _serve(serve, together)
@@ -62,6 +61,14 @@ class Gathering(Generic[T, A]):
         finally:
             if self._under_way is me:
                 self._under_way = None
+
+    def _next_round(self) -> list[tuple[T, asyncio.Future[A]]]:
+        together: list[tuple[T, asyncio.Future[A]]] = []
+        while self._waiting and len(together) < MOST:
+            one, answer = self._waiting.popleft()
+            if not answer.done():
+                together.append((one, answer))
+        return together
 
     def _pass_on(self, serve: Serve[T, A]) -> None:
         self._under_way = None

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from functools import partial
 from typing import Final, Literal
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused
+from edgeproof.server.db.rows import Row
 from edgeproof.server.plane.audit_log import CONTROL_PLANE, record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal, PrincipalKind
-from edgeproof.server.plane.runner_token import PREFIX, open_token
+from edgeproof.server.plane.runner_token import PREFIX, RunnerToken, open_token
 
 _FIND_PRINCIPAL = """
 SELECT principal_id, kind FROM principals WHERE token_digest = $1 AND revoked_at IS NULL
 """
-_CHECK_RUNNER = """
-SELECT extract(epoch FROM clock_timestamp()) < $2::bigint AS fresh,
-       EXISTS (SELECT FROM good_keys WHERE public_key = $1) AS allowed
+# By key and the time (Unix, seconds) at which its token expires.
+_CHECK_RUNNERS: Final = """
+SELECT extract(epoch FROM clock_timestamp()) < expires_at AS fresh,
+    EXISTS (SELECT FROM good_keys WHERE good_keys.public_key = t.public_key OFFSET 0) AS allowed
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS t (public_key, expires_at, number) ORDER BY number
 """
 _CREATE: Final = """
 INSERT INTO principals (principal_id, kind, name, token_digest) VALUES ($1, $2, $3, $4)
@@ -40,12 +45,18 @@ async def authenticate(plane: ControlPlane, bearer: str | None) -> Principal:
 
 async def _authenticate_runner(plane: ControlPlane, bearer: str) -> Principal:
     token = open_token(plane.keys.token_hmac, bearer)
-    row = await plane.database.pool.fetchrow(_CHECK_RUNNER, token.public_key, token.expires_at)
-    if row is None or not row["fresh"]:
+    row: Row = await plane.tokens.ask(token, partial(_check_runners, plane))
+    if not row["fresh"]:
         raise Refused("unauthenticated", "the runner's token has expired; register again")
     if not row["allowed"]:
         raise Refused("key_not_allowed")
     return Principal(token.runner_id, "runner", token.runner_id, token.public_key)
+
+
+async def _check_runners(plane: ControlPlane, tokens: Sequence[RunnerToken]) -> Sequence[Row]:
+    keys, ends = [token.public_key for token in tokens], [token.expires_at for token in tokens]
+    found: Sequence[Row] = await plane.database.pool.fetch(_CHECK_RUNNERS, keys, ends)
+    return found
 
 
 async def create_principal(plane: ControlPlane, kind: Literal["admin", "user", "external"], name: str) -> str:

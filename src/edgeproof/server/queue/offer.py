@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,13 +23,16 @@ from edgeproof.server.db.database import Connection
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
 from edgeproof.server.jobs.job_starts import told_job
-from edgeproof.server.plane.control_plane import ControlPlane, Principal
+from edgeproof.server.plane.control_plane import ControlPlane
 from edgeproof.server.plane.events import EventRows, wake_readers
 from edgeproof.server.runs import queue_sql
 from edgeproof.server.runs.job_specs import seal_job_spec
 from edgeproof.server.runs.run_endings import leave_queue, run_told
 
 _logger = logging.getLogger(__name__)
+
+_SEALED_HERE: Final = 8
+"""Job specs, of a tenth of a millisecond each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +47,20 @@ class _Offer:
 
 
 async def offer_runs(
-    plane: ControlPlane,
-    connection: Connection,
-    principal: Principal,
-    runs: Sequence[Row],
-    leases: Sequence[Lease],
-) -> list[ClaimedRun]:
-    """The runs just leased, with their job specs; without those whose jobs want no more work, which are then
-    cancelled, and those of which no job spec can be made, which have then failed: at the head they would stop
-    every claim.
+    plane: ControlPlane, connection: Connection, runs: Sequence[Row], tokens: Sequence[str]
+) -> dict[str, ClaimedRun]:
+    """The runs just leased, by their ids, with their job specs; without those whose jobs want no more work,
+    which are then cancelled, and those of which no job spec can be made, which have then failed: at the head
+    they would stop every claim.
 
-    ``runs`` are rows of ``queue_sql.claim_statement``, their jobs locked; ``leases`` is by their place.
+    ``runs`` are rows of ``queue_sql.CLAIM``, their jobs locked; ``tokens`` are those of their leases.
     """
 
     def seal() -> list[_Offer | None]:
-        return [_offer(plane, principal, run, leases[run["place"] - 1].token) for run in runs]
+        return [_offer(plane, run, token) for run, token in zip(runs, tokens, strict=True)]
 
     # Many signatures are too long for the loop that renews leases.
-    offers = seal() if len(runs) == 1 else await asyncio.to_thread(seal)
+    offers = seal() if len(runs) <= _SEALED_HERE else await asyncio.to_thread(seal)
     offered = [offer for offer in offers if offer is not None]
     if offered:
         await _seal(connection, offered)
@@ -72,7 +71,7 @@ async def offer_runs(
         elif offer is None:
             failure = JobError(code="internal_error", message="the run has no job spec", stage=run["stage"])
             await leave_queue(connection, run, "FAILED", failure=failure)
-    return [offer.claimed for offer in offered]
+    return {offer.claimed.run_id: offer.claimed for offer in offered}
 
 
 async def _seal(connection: Connection, offers: Sequence[_Offer]) -> None:
@@ -96,17 +95,17 @@ async def _seal(connection: Connection, offers: Sequence[_Offer]) -> None:
     )
 
 
-def _offer(plane: ControlPlane, principal: Principal, run: Row, token: str) -> _Offer | None:
+def _offer(plane: ControlPlane, run: Row, token: str) -> _Offer | None:
     """None for a run that nobody wants, or of which no job spec can be made."""
     if run["unwanted"]:
         return None
     settings, lease = plane.settings, Lease(run["attempt"], token)
     lease_seconds = settings.lease_of(run["stage"])
     try:
-        envelope = _job_spec(plane, principal, run, lease)
+        envelope = _job_spec(plane, run, lease)
         started = worker_request(told_job(run)) if run["status"] == "queued" else None
     except (Refused, ValueError, msgspec.MsgspecError):
-        with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=principal.runner_id):
+        with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=run["runner_id"]):
             _logger.exception("no job spec can be made of the run")
         return None
     claimed = ClaimedRun(
@@ -122,7 +121,7 @@ def _offer(plane: ControlPlane, principal: Principal, run: Row, token: str) -> _
     return _Offer(claimed, sha256_hex(envelope), run_told(run, "CLAIMED"), started)
 
 
-def _job_spec(plane: ControlPlane, principal: Principal, run: Row, lease: Lease) -> bytes:
+def _job_spec(plane: ControlPlane, run: Row, lease: Lease) -> bytes:
     # `StageConfig` is a union: for `convert`'s type checker it is a value, not a type.
     config: StageConfig = msgspec.convert(run["config"], StageConfig)
     return seal_job_spec(
@@ -131,7 +130,7 @@ def _job_spec(plane: ControlPlane, principal: Principal, run: Row, lease: Lease)
         job_id=run["job_id"],
         attempt=lease.attempt,
         lease_digest=lease.digest,
-        runner_key=principal.public_key or "",
+        runner_key=run["runner_key"],
         config=config,
         limits=msgspec.convert(run["limits"], RunLimits),
         policy_digest=run["policy_digest"],

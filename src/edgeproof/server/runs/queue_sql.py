@@ -7,7 +7,6 @@ a job's row takes queue rows only with ``SKIP LOCKED``; so no two use cases can 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Final
 
 # Columns of runs, one array each.
@@ -24,41 +23,82 @@ INSERT INTO run_queue (run_id, class_id, assigned_runner_id, priority, max_attem
 SELECT run_id, class_id, runner_id, $9, $10 FROM run
 """
 
-_CLAIM: Final = """
-WITH best AS MATERIALIZED (
-    SELECT head.class_id, head.named, c.stage = 'runtime' AS measures
-    FROM runners
-    JOIN runner_classes rc USING (runner_id) JOIN requirement_classes c USING (class_id)
-    CROSS JOIN LATERAL (
-        (SELECT class_id, false AS named, priority, queued_at, run_id FROM run_queue
-         WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id IS NULL
-         ORDER BY priority, queued_at, run_id LIMIT 1)
-        UNION ALL
-        (SELECT class_id, true, priority, queued_at, run_id FROM run_queue
-         WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id = $1
-         ORDER BY priority, queued_at, run_id LIMIT 1)
+# Leases for many claims at once, of as many runners: in the order in which they came, each gets up to ``$4``
+# runs (a measurement: one) of the class whose head is the oldest that it may have. Those of one class get its
+# oldest runs, also where the head of another is older than the last of them: that is the next round's.
+#
+# Parameters: runners; their keys, without which, should they be good no more, nothing waits; the claims'
+# numbers: nothing waits for one that is older than a lease which the runner has by this key (each key's
+# process counts its own); runs for each; the classes that each passes over, as keys (negative: their runs
+# that name the runner); digests of fresh lease tokens, ``$4`` for each claim; a lease's seconds, and those by
+# stage. By the claim's number one row for each lease; one row without a ``run_id`` when others hold all of
+# the class ``class_id``; no row when nothing waits. Leases on runs of jobs that are ``unwanted`` are to be
+# ended by the caller.
+#
+# Two index probes a class find the heads: runs for anybody, and runs that name the runner. The outer limit
+# tells the planner that few rows are wanted: what a class is asked for it cannot know. Jobs are locked in the
+# order of their ids.
+CLAIM: Final = """
+WITH asked AS MATERIALIZED (
+    SELECT a.*, held.measuring
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $5::jsonb[])
+        WITH ORDINALITY AS a (runner_id, runner_key, claim_number, passed_over, number)
+    JOIN runners USING (runner_id) CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(stage = 'runtime'), false) AS measuring,
+            coalesce(bool_or(q.runner_key = a.runner_key AND q.claim_number > a.claim_number), false) AS late
+        FROM run_queue q JOIN requirement_classes USING (class_id)
+        WHERE q.state = 'CLAIMED' AND q.runner_id = a.runner_id
+    ) held
+    WHERE standing = 'active' AND NOT held.late
+      AND EXISTS (SELECT FROM good_keys WHERE public_key = a.runner_key OFFSET 0)
+), best AS MATERIALIZED (
+    SELECT a.number, a.runner_id, a.runner_key, a.claim_number, head.class_id, head.named,
+        CASE WHEN head.named THEN a.runner_id END AS whose,
+        CASE WHEN head.measures THEN 1 ELSE $4::integer END AS wanted
+    FROM asked a CROSS JOIN LATERAL (
+        SELECT one.*, c.stage = 'runtime' AS measures
+        FROM runner_classes rc JOIN requirement_classes c USING (class_id) CROSS JOIN LATERAL (
+            (SELECT class_id, false AS named, priority, queued_at, run_id FROM run_queue
+             WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id IS NULL
+             ORDER BY priority, queued_at, run_id LIMIT 1)
+            UNION ALL
+            (SELECT class_id, true, priority, queued_at, run_id FROM run_queue
+             WHERE class_id = rc.class_id AND state = 'PENDING' AND assigned_runner_id = a.runner_id
+             ORDER BY priority, queued_at, run_id LIMIT 1)
+        ) one
+        WHERE rc.runner_id = a.runner_id AND NOT (c.stage = 'runtime' AND a.measuring)
+          AND NOT a.passed_over ? (CASE WHEN one.named THEN -one.class_id ELSE one.class_id END)::text
+        ORDER BY one.priority, one.queued_at, one.run_id LIMIT 1
     ) head
-    WHERE runner_id = $1 AND standing = 'active' AND EXISTS (SELECT FROM good_keys WHERE public_key = $6)
-      AND CASE WHEN head.named THEN -head.class_id ELSE head.class_id END <> ALL($5::integer[])
-      AND NOT (c.stage = 'runtime' AND (SELECT EXISTS (
-          SELECT FROM run_queue q JOIN requirement_classes m USING (class_id)
-          WHERE q.state = 'CLAIMED' AND q.runner_id = $1 AND m.stage = 'runtime')))
-      AND NOT EXISTS (SELECT FROM run_queue
-          WHERE state = 'CLAIMED' AND runner_id = $1 AND runner_key = $6 AND claim_number > $7::bigint)
-    ORDER BY head.priority, head.queued_at, head.run_id LIMIT 1
+), demand AS MATERIALIZED (
+    SELECT class_id, whose, sum(wanted) AS runs FROM best GROUP BY class_id, whose
 ), anybodys AS MATERIALIZED (
-    SELECT run_id, priority, queued_at FROM run_queue
-    WHERE class_id = (SELECT class_id FROM best WHERE NOT named)
-      AND state = 'PENDING' AND assigned_runner_id IS NULL
-    ORDER BY priority, queued_at, run_id LIMIT {count} FOR UPDATE SKIP LOCKED
+    SELECT d.class_id, d.whose, its.*
+    FROM demand d CROSS JOIN LATERAL (SELECT * FROM (
+        SELECT run_id, priority, queued_at FROM run_queue
+        WHERE class_id = d.class_id AND state = 'PENDING' AND assigned_runner_id IS NULL
+        ORDER BY priority, queued_at, run_id LIMIT d.runs FOR UPDATE SKIP LOCKED
+    ) oldest LIMIT 64) its
+    WHERE d.whose IS NULL
 ), named AS MATERIALIZED (
-    SELECT run_id, priority, queued_at FROM run_queue
-    WHERE class_id = (SELECT class_id FROM best WHERE named)
-      AND state = 'PENDING' AND assigned_runner_id = $1
-    ORDER BY priority, queued_at, run_id LIMIT {count} FOR UPDATE SKIP LOCKED
+    SELECT d.class_id, d.whose, its.*
+    FROM demand d CROSS JOIN LATERAL (SELECT * FROM (
+        SELECT run_id, priority, queued_at FROM run_queue
+        WHERE class_id = d.class_id AND state = 'PENDING' AND assigned_runner_id = d.whose
+        ORDER BY priority, queued_at, run_id LIMIT d.runs FOR UPDATE SKIP LOCKED
+    ) oldest LIMIT 64) its
+    WHERE d.whose IS NOT NULL
 ), placed AS MATERIALIZED (
-    SELECT run_id, row_number() OVER (ORDER BY priority, queued_at, run_id) AS place
-    FROM (TABLE anybodys UNION ALL TABLE named) both_kinds
+    SELECT b.number, b.runner_id, b.runner_key, b.claim_number, f.run_id, f.place - b.before AS place
+    FROM (
+        SELECT *, sum(wanted) OVER (PARTITION BY class_id, whose ORDER BY number) - wanted AS before FROM best
+    ) b JOIN (
+        SELECT *, row_number() OVER (
+            PARTITION BY class_id, whose ORDER BY priority, queued_at, run_id
+        ) AS place
+        FROM (TABLE anybodys UNION ALL TABLE named) both_kinds
+    ) f ON f.class_id = b.class_id AND f.whose IS NOT DISTINCT FROM b.whose
+        AND f.place > b.before AND f.place <= b.before + b.wanted
 ), wanting AS MATERIALIZED (
     SELECT job_id, status, created_at, updated_at, input_summary, policy_digest,
         cancel_requested_at IS NOT NULL OR status NOT IN ('queued', 'running') AS unwanted
@@ -66,51 +106,40 @@ WITH best AS MATERIALIZED (
     ORDER BY job_id FOR UPDATE
 ), leased AS (
     UPDATE run_queue q SET
-        state = 'CLAIMED', attempt = q.attempt + 1, runner_id = $1, lease_digest = ($4::text[])[p.place],
+        state = 'CLAIMED', attempt = q.attempt + 1, runner_id = p.runner_id, runner_key = p.runner_key,
+        claim_number = p.claim_number, lease_digest = ($6::text[])[(p.number - 1) * $4 + p.place],
         claimed_at = clock_timestamp(),
-        lease_expires_at = clock_timestamp() + make_interval(secs => {lease}),
-        runner_key = $6, claim_number = $7, started_at = NULL, progress = NULL, status_text = NULL,
-        job_spec_digest = NULL
-    FROM placed p JOIN runs r USING (run_id) JOIN wanting j USING (job_id), best
-    WHERE q.run_id = p.run_id AND NOT (best.measures AND p.place > 1)
-    RETURNING q.run_id, q.attempt, q.claimed_at, q.lease_expires_at, p.place, best.class_id AS its_class
+        lease_expires_at = clock_timestamp()
+            + make_interval(secs => coalesce(($8::jsonb ->> r.stage)::float8, $7::float8)),
+        started_at = NULL, progress = NULL, status_text = NULL, job_spec_digest = NULL
+    FROM placed p JOIN runs r USING (run_id) JOIN wanting j USING (job_id)
+    WHERE q.run_id = p.run_id
+    RETURNING p.number, p.place, q.run_id, q.runner_id, q.runner_key, q.attempt, q.claimed_at,
+        q.lease_expires_at
 ), told AS (
     INSERT INTO audit_log (actor, act, subject, data)
-    SELECT $1, 'lease.granted', run_id, jsonb_build_object('attempt', attempt, 'key', $6::text) FROM leased
+    SELECT runner_id, 'lease.granted', run_id, jsonb_build_object('attempt', attempt, 'key', runner_key)
+    FROM leased
 )
-SELECT best.class_id, best.named, l.run_id, l.place, l.attempt, l.claimed_at, l.lease_expires_at,
-    $1::text AS runner_id, r.job_id, r.stage, r.role, r.config, r.limits,
+SELECT b.number, b.class_id, b.named, b.runner_id, b.runner_key, l.run_id, l.place, l.attempt, l.claimed_at,
+    l.lease_expires_at, r.job_id, r.stage, r.role, r.config, r.limits,
     j.status, j.created_at, j.updated_at, j.policy_digest, j.unwanted,
     CASE WHEN j.status = 'queued' THEN j.input_summary END AS input_summary
-FROM best LEFT JOIN leased l ON l.its_class = best.class_id
+FROM best b LEFT JOIN leased l USING (number)
 LEFT JOIN runs r USING (run_id) LEFT JOIN wanting j USING (job_id)
-ORDER BY l.place
+ORDER BY b.number, l.place
 """
 
-_LEASE_SECONDS: Final = "coalesce(($3::jsonb ->> r.stage)::float8, $2::float8)"
-
-
-@cache
-def claim_statement(count: int) -> str:
-    """Leases on up to ``count`` runs of the class whose head is the oldest, in one statement.
-
-    Parameters: runner, a lease's seconds, the seconds by stage, digests of fresh lease tokens, classes to
-    pass over (negative: their runs that name this runner), the runner's key, without which, should it be
-    good no more, nothing waits, and the claim's number: nothing waits for one that is older than a lease
-    which the runner has by this key (each key's process counts its own). One row for each lease; one row
-    without a ``run_id`` when others hold all of the class ``class_id``; no row when nothing waits. Leases on
-    runs of jobs that are ``unwanted`` are to be ended by the caller.
-
-    Two index probes a class find the heads: runs for anybody, and runs that name this runner. ``count`` is
-    part of the text so that the planner knows it. Jobs are locked in the order of their ids.
-    """
-    return _CLAIM.format(count=int(count), lease=_LEASE_SECONDS)
-
-
-# A statement of its own under the runner's lock: two claims at once do not see each other's lease above.
-MEASURING: Final = """
-SELECT count(*) FROM run_queue JOIN requirement_classes USING (class_id)
-WHERE state = 'CLAIMED' AND runner_id = $1 AND stage = 'runtime'
+# A statement of its own under the runners' locks, which come in the order of their ids: two claims at once
+# do not see each other's lease above.
+LOCK_MEASURING: Final = """
+SELECT pg_advisory_xact_lock(hashtextextended('measuring:' || runner_id, 0))
+FROM unnest($1::text[]) AS t (runner_id)
+"""
+MEASURING_TWICE: Final = """
+SELECT runner_id FROM run_queue JOIN requirement_classes USING (class_id)
+WHERE state = 'CLAIMED' AND runner_id = ANY($1::text[]) AND stage = 'runtime'
+GROUP BY runner_id HAVING count(*) > 1
 """
 
 # ``events.EventRows.columns`` as the parameters 5 to 8.

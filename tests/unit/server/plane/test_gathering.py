@@ -85,7 +85,23 @@ async def test_one_who_goes_away_takes_nothing_from_the_others() -> None:
     assert await last == 12
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert sorted(number for one in counter.rounds for number in one) == [2, 4, 6]
+    assert counter.rounds == [[2, 4, 6]]
+
+
+async def test_one_who_went_away_before_its_round_is_not_served() -> None:
+    gathering: Gathering[int, int] = Gathering()
+    counter = Counter()
+    first = asyncio.ensure_future(gathering.ask(2, counter))
+    while not counter.rounds:
+        await asyncio.sleep(0)
+    gone, last = (asyncio.ensure_future(gathering.ask(one, counter)) for one in (4, 6))
+    await asyncio.sleep(0)
+    gone.cancel()
+    counter.may.set()
+    assert [await first, await last] == [4, 12]
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert counter.rounds == [[2], [6]]
 
 
 async def test_what_serving_raises_every_one_of_the_round_gets_and_the_next_round_is_served() -> None:
