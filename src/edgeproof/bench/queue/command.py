@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgeproof.bench.queue.report import Goal, QueueSpeed
 
 _CONNECTIONS: Final = 16
+_CROWD: Final = 128
+"""Rounds of single calls are as large as the crowd that calls (ADR 14)."""
 _BATCHING: Final = 4
 
 
@@ -89,12 +91,13 @@ async def _measure(quick: bool) -> QueueSpeed:
     from edgeproof.bench.queue.waiting import pickup
 
     load_before = round(os.getloadavg()[0], 2)
-    seconds, jobs = (8.0, 1500) if quick else (60.0, 30_000)
+    seconds, jobs = (8.0, 3000) if quick else (60.0, 50_000)
     async with _cluster() as (cluster, folder):
         async with ground(cluster, folder) as yard:
-            runners = await yard.enlist(_CONNECTIONS)
+            runners = await yard.enlist(_CROWD)
             await yard.queue_jobs(jobs)
-            one = await single(yard, runners, seconds)
+            one = await single(yard, runners[:_CONNECTIONS], seconds)
+            crowd = await single(yard, runners, seconds)
             many = await batched(yard, runners[:_BATCHING], seconds)
         async with ground(cluster, folder) as yard:
             runners = await yard.enlist(300 if quick else 1000)
@@ -112,6 +115,7 @@ async def _measure(quick: bool) -> QueueSpeed:
         load_before=load_before,
         quick=quick,
         single=one,
+        crowded=crowd,
         batched=many,
         few=few_waiting,
         many=many_waiting,

@@ -49,6 +49,7 @@ class Cycles(Message, frozen=True, kw_only=True):
     Dead rows of the run queue at four moments; of its row updates ``hot_share`` touched no index.
     """
 
+    runners: int
     cycles: int
     seconds: float
     per_second: float
@@ -157,6 +158,7 @@ async def _measure(ground: Ground, runners: Sequence[SimulatedRunner], seconds: 
     signing, curve = _signing_seconds(ground, runners[0], count.spec)
     updates = samples[-1]["n_tup_upd"] - before["n_tup_upd"]
     return Cycles(
+        runners=len(runners),
         cycles=count.done,
         seconds=round(took, 3),
         per_second=round(count.done / took, 1),
