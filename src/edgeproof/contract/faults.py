@@ -48,6 +48,7 @@ BLAMES: Final[dict[str, Blame]] = {
     # between control plane and runner
     "lease_expired": _PASSING,
     "handed_back": _PASSING,
+    "key_not_allowed": _PASSING,
     "unavailable": _PASSING,
     "server_unreachable": _PASSING,
     # what earlier attempts of this runner left behind, not the run: another runner has room of its own

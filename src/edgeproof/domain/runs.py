@@ -69,3 +69,12 @@ def after_lease_ended(
     if cancel_requested:
         return "CANCELLED"
     return "PENDING" if retryable and attempt < max_attempts else "FAILED"
+
+
+def attempts_more(max_attempts: int, configured: int) -> int:
+    """How many more attempts a run gets for one that ended by nobody's doing (handed back, its runner's key
+    removed, given in an answer that nobody heard): one, until it has twice as many as were ``configured``.
+
+    A run that is handed back again and again must end some time.
+    """
+    return 1 if max_attempts < 2 * configured else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context
 from typing import Final, Generic, TypeVar
 
@@ -19,6 +19,17 @@ Serve = Callable[[Sequence[T]], Awaitable[Sequence[A | Exception]]]
 MOST: Final = 64
 """Calls in one round."""
 PATIENCE_SECONDS: Final = 0.5
+
+
+def one_of_each(items: Sequence[T], key: Callable[[T], str]) -> Iterator[dict[int, T]]:
+    """``items`` by their places, in rounds of which each holds a key once: the first of each, then the second
+    of each. What serves many at once sees them as they were before, and of two of one key only one."""
+    left = dict(enumerate(items))
+    while left:
+        first: dict[str, int] = {}
+        for place, item in left.items():
+            first.setdefault(key(item), place)
+        yield {place: left.pop(place) for place in first.values()}
 
 
 class Gathering(Generic[T, A]):

@@ -33,7 +33,7 @@ class Meters:
         )
         self.failures = Counter(
             "edgeproof_run_failures",
-            "Attempts that their runner ended without a result, by whose fault it was",
+            "Attempts that ended without a result, by whose fault it was",
             ["stage", "fault", "code"],
             registry=self.registry,
         )
@@ -54,6 +54,10 @@ class Meters:
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
+
+    def lease_lost(self, stage: str, code: str = "lease_expired") -> None:
+        """An attempt ended without a word of its runner."""
+        self.failures.labels(stage, "infrastructure", code).inc()
 
 
 async def watch_loop(meters: Meters, stopping: asyncio.Event) -> None:

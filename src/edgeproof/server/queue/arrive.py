@@ -125,8 +125,17 @@ async def _end_one_abandoned(
         if run is None:
             return False
         about_runner: AboutRunner = "nothing" if runner_id in struck else "strike"
-        await lease_lost(plane, connection, run, "claimed anew without it", about_runner=about_runner)
+        await lease_lost(
+            plane,
+            connection,
+            run,
+            "claimed anew without it",
+            about_runner=about_runner,
+            # A runner's first heartbeat comes at once: of this lease it never heard.
+            nobodys_doing=run["started_at"] is None,
+        )
     struck.add(runner_id)
+    plane.meters.lease_lost(run["stage"])
     with about(job_id=run["job_id"], run_id=run_id, runner_id=runner_id):
         _logger.info("lease ended: its runner claimed anew without it")
     return True

@@ -31,6 +31,7 @@ from edgeproof.server.jobs.advance import step_all
 from edgeproof.server.plane.audit_log import record
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.events import EventRows, wake_readers
+from edgeproof.server.plane.gathering import one_of_each
 from edgeproof.server.queue.delivery_sql import HELD_LEASES, LOCK_LEASES, NAMED_ARTIFACTS, STORE_RESULTS
 from edgeproof.server.runs.check_result import Asked, Result, check_outputs, check_result
 from edgeproof.server.runs.outcomes import repeated_outcome
@@ -127,13 +128,8 @@ async def deliver(plane: ControlPlane, deliveries: Sequence[Delivery]) -> list[A
     Nothing of such a one is stored. Decisions are left to the caller: they take long.
     """
     answers: dict[int, Answer] = {}
-    left = dict(enumerate(deliveries))
-    while left:
-        # Of several for one run the later ones find what became of the first.
-        first: dict[str, int] = {}
-        for number, one in left.items():
-            first.setdefault(one.run_id, number)
-        now = {number: left.pop(number) for number in first.values()}
+    # Of several for one run the later ones find what became of the first.
+    for now in one_of_each(deliveries, lambda one: one.run_id):
         told = await _deliver_distinct(plane, list(now.values()))
         answers |= dict(zip(now, told, strict=True))
     return [answers[number] for number in range(len(deliveries))]

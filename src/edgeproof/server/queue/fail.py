@@ -52,6 +52,7 @@ async def fail(
                 retryable=request.retryable,
                 submission=submission,
                 about_runner=_about_runner(request),
+                nobodys_doing=error.code == "handed_back",
             )
     if run is None:
         outcome = await repeated_outcome(plane, principal, run_id, lease, submission)

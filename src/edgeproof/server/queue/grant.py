@@ -16,6 +16,7 @@ from edgeproof.server.db.database import AWAY, Connection
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.turns import turn_key
 from edgeproof.server.plane.control_plane import ControlPlane
+from edgeproof.server.plane.gathering import one_of_each
 from edgeproof.server.queue.arrive import Caller
 from edgeproof.server.queue.offer import offer_runs
 from edgeproof.server.runs import queue_sql
@@ -81,29 +82,32 @@ async def _granted(plane: ControlPlane, wish: _Wish) -> _Grant | None:
 
 
 async def _grant_each(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | Exception | None]:
-    """For wishes for one run. Of one runner only the first goes with the others: no two of its
-    leases may be for measurements, and together they would not see each other."""
-    first: dict[str, int] = {}
-    for number, wish in enumerate(wishes):
-        first.setdefault(wish.caller.runner_id, number)
+    """For wishes for one run. No two leases of one runner may be for measurements, and wishes that are served
+    together do not see each other's."""
     answers: dict[int, _Grant | Exception | None] = {}
-    if len(first) > 1:
+    for now in one_of_each(wishes, lambda wish: wish.caller.runner_id):
+        answers |= zip(now, await _grant_distinct(plane, list(now.values())), strict=True)
+    return [answers[place] for place in range(len(wishes))]
+
+
+async def _grant_distinct(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | Exception | None]:
+    """All together; if that does not go, each alone. Raises nothing: what others were given is theirs."""
+    if len(wishes) > 1:
         try:
-            together = await _grant(plane, [wishes[number] for number in first.values()])
-            answers |= dict(zip(first.values(), together, strict=True))
+            return [*await _grant(plane, wishes)]
         except _MeasuresAlready:
             pass
-        except (*AWAY, OSError):
-            raise
+        except (*AWAY, OSError) as error:
+            return [error] * len(wishes)
         except Exception:
-            _logger.exception("%s claims could not be served together", len(first))
-    for number, wish in enumerate(wishes):
-        if number not in answers:
-            try:
-                answers[number] = await _grant_alone(plane, wish)
-            except Exception as error:
-                answers[number] = error
-    return [answers[number] for number in range(len(wishes))]
+            _logger.exception("%s claims could not be served together", len(wishes))
+    answers: list[_Grant | Exception | None] = []
+    for wish in wishes:
+        try:
+            answers.append(await _grant_alone(plane, wish))
+        except Exception as error:
+            answers.append(error)
+    return answers
 
 
 async def _grant_alone(plane: ControlPlane, wish: _Wish) -> _Grant | None:

@@ -25,6 +25,7 @@ from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.events import append_event
+from edgeproof.server.plane.gathering import one_of_each
 from edgeproof.server.plane.principals import require
 from edgeproof.server.runs import queue_sql
 
@@ -74,6 +75,13 @@ async def heartbeats(plane: ControlPlane, principal: Principal, batch: Heartbeat
 
 
 async def _beat(plane: ControlPlane, beats: Sequence[Beat]) -> list[HeartbeatResponse | Refused]:
+    answers: dict[int, HeartbeatResponse | Refused] = {}
+    for now in one_of_each(beats, lambda beat: beat.run_id):
+        answers |= zip(now, await _beat_distinct(plane, list(now.values())), strict=True)
+    return [answers[place] for place in range(len(beats))]
+
+
+async def _beat_distinct(plane: ControlPlane, beats: Sequence[Beat]) -> list[HeartbeatResponse | Refused]:
     arguments = (
         [beat.runner_id for beat in beats],
         [beat.run_id for beat in beats],

@@ -114,6 +114,7 @@ async def _reap_one(plane: ControlPlane, limit: datetime, struck: set[str], run_
         )
     struck.add(run["runner_id"])
     plane.meters.reaps.labels(run["stage"]).inc()
+    plane.meters.lease_lost(run["stage"])
     with about(job_id=run["job_id"], run_id=run["run_id"], runner_id=run["runner_id"]):
         _logger.info("lease reaped, attempt %s of %s", run["attempt"], run["max_attempts"])
     return True

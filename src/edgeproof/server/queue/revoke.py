@@ -102,8 +102,16 @@ async def _end_one(plane: ControlPlane, run_id: str) -> bool:
             stage=run["stage"],
         )
         await lease_ended(
-            plane, connection, run, error, retryable=True, submission=None, about_runner="nothing"
+            plane,
+            connection,
+            run,
+            error,
+            retryable=True,
+            submission=None,
+            about_runner="nothing",
+            nobodys_doing=True,
         )
+    plane.meters.lease_lost(run["stage"], error.code)
     with about(job_id=run["job_id"], run_id=run_id, runner_id=run["runner_id"]):
         _logger.info("lease ended: the key is no longer allowed, attempt %s", run["attempt"])
     return True

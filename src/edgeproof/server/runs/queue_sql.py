@@ -232,7 +232,7 @@ SELECT run_id, attempt FROM run_queue WHERE state = 'CLAIMED' AND runner_id = $1
 """
 LOCK_ABANDONED: Final = """
 SELECT q.run_id, q.attempt, q.max_attempts, q.class_id, q.assigned_runner_id, q.runner_id, q.lease_digest,
-    r.job_id, r.stage, r.role
+    q.started_at, r.job_id, r.stage, r.role
 FROM run_queue q JOIN runs r USING (run_id)
 WHERE q.run_id = $1 AND q.state = 'CLAIMED' AND q.runner_id = $2 AND q.attempt = $3
 FOR UPDATE OF q SKIP LOCKED
@@ -263,8 +263,10 @@ WHERE q.run_id = $1 AND {_IS_UNLISTED}
 FOR UPDATE OF q SKIP LOCKED
 """  # noqa: S608 - names of ours
 
+# By run, and how many attempts it gets more.
 REQUEUE: Final = """
-UPDATE run_queue SET state = 'PENDING', runner_id = NULL, lease_digest = NULL, lease_expires_at = NULL,
+UPDATE run_queue SET state = 'PENDING', max_attempts = max_attempts + $2,
+    runner_id = NULL, lease_digest = NULL, lease_expires_at = NULL,
     runner_key = NULL, claim_number = NULL, claimed_at = NULL, started_at = NULL, progress = NULL,
     status_text = NULL, job_spec_digest = NULL
 WHERE run_id = $1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from edgeproof.contract.jobs import JobError, RunState
-from edgeproof.domain.runs import after_lease_ended
+from edgeproof.domain.runs import after_lease_ended, attempts_more
 from edgeproof.server.db.database import Connection
 from edgeproof.server.db.notifier import notify
 from edgeproof.server.db.rows import Row
@@ -41,8 +41,10 @@ async def lease_ended(
     retryable: bool,
     submission: str | None,
     about_runner: AboutRunner,
+    nobodys_doing: bool = False,
 ) -> RunState:
-    """A claimed run lost its lease without a result: back to the queue, or out of it.
+    """A claimed run lost its lease without a result: back to the queue, or out of it. ``nobodys_doing``: the
+    attempt does not count, within ``attempts_more``.
 
     ``run`` has the columns of ``queue_sql.LOCK_LEASED`` and ``run_id``. ``submission`` is the digest of
     the request that said so, None for the reaper.
@@ -53,14 +55,15 @@ async def lease_ended(
     else:
         await hold_strikes(connection, run["runner_id"])
     cancelling: bool = await connection.fetchval(_CANCELLING, run["job_id"])
+    more = attempts_more(run["max_attempts"], plane.settings.max_attempts) if nobodys_doing else 0
     state = after_lease_ended(
-        run["attempt"], run["max_attempts"], retryable=retryable, cancel_requested=cancelling
+        run["attempt"], run["max_attempts"] + more, retryable=retryable, cancel_requested=cancelling
     )
     actor = CONTROL_PLANE if submission is None else run["runner_id"]
     told = {"attempt": run["attempt"], "code": error.code, "runner": run["runner_id"], "state": state}
     await record(connection, actor, "lease.ended", run["run_id"], told)
     if state == "PENDING":
-        await connection.execute(queue_sql.REQUEUE, run["run_id"])
+        await connection.execute(queue_sql.REQUEUE, run["run_id"], more)
         await wake_a_runner(connection, run["class_id"], run["assigned_runner_id"])
         await wake_its_runner(connection, run)
         await tell_run(connection, run, state, error)
@@ -79,7 +82,13 @@ async def lease_ended(
 
 
 async def lease_lost(
-    plane: ControlPlane, connection: Connection, run: Row, why: str, *, about_runner: AboutRunner
+    plane: ControlPlane,
+    connection: Connection,
+    run: Row,
+    why: str,
+    *,
+    about_runner: AboutRunner,
+    nobodys_doing: bool = False,
 ) -> None:
     """A runner has lost its lease by its own silence; ``why`` goes on from "the runner <id>"."""
     error = JobError(
@@ -95,6 +104,7 @@ async def lease_lost(
         retryable=True,
         submission=None,
         about_runner=about_runner,
+        nobodys_doing=nobodys_doing,
     )
 
 

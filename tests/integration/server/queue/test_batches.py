@@ -86,6 +86,19 @@ async def test_each_heartbeat_of_a_batch_is_fenced_by_itself(yard: Any) -> None:
     assert shown[mine[0].run_id] == progress
 
 
+async def test_of_several_heartbeats_for_one_run_the_last_stands(yard: Any) -> None:
+    job = await yard.analyze()
+    held = await yard.one.take()
+    told = [Progress(completed=done, unit="layers") for done in (1, 2, 3)]
+    items = tuple(
+        HeartbeatItem(run_id=held.run_id, lease=header(held), progress=progress) for progress in told
+    )
+    answers = await heartbeats(yard.plane, yard.one.principal, HeartbeatBatch(items=items))
+    assert [one.problem for one in answers.items] == [None] * 3
+    shown = next(run for run in (await yard.job(job.job_id)).runs if run.run_id == held.run_id)
+    assert shown.progress == told[-1]
+
+
 async def test_each_result_of_a_batch_is_answered_by_itself(yard: Any) -> None:
     jobs = [await yard.analyze(), await yard.analyze()]
     runs = await claimed_by(yard.one, 4)

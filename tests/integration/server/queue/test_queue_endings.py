@@ -79,6 +79,34 @@ async def test_a_retryable_failure_is_tried_again_until_attempts_run_out(yard: A
     assert (await yard.job(job.job_id)).error.code == "stage_crashed"
 
 
+async def test_a_run_that_is_handed_back_again_and_again_keeps_its_attempts(yard: Any) -> None:
+    """A runner that stops, or is upgraded, is nobody's fault; but no run goes round for ever."""
+    job = await yard.analyze()
+    first = claimed = await yard.one.take()
+    for _ in range(3):
+        state = await yard.one.fail(claimed, retryable=True, code="handed_back", fault="infrastructure")
+        assert state == "PENDING"
+        claimed = await yard.one.take()
+        assert claimed.run_id == first.run_id
+    # All three attempts are left, of which this is the first.
+    for expected in ("PENDING", "PENDING", "FAILED"):
+        state = await yard.one.fail(claimed, retryable=True, code="stage_crashed", fault="backend")
+        assert state == expected
+        if state == "PENDING":
+            claimed = await yard.one.take()
+    assert claimed.attempt == 6
+    assert (await yard.job(job.job_id)).error.code == "stage_crashed"
+    other = await yard.analyze()
+    claimed = await yard.one.take()
+    ends = []
+    while claimed is not None and claimed.job_id == other.job_id:
+        run_id = claimed.run_id
+        ends.append(await yard.one.fail(claimed, retryable=True, code="handed_back", fault="infrastructure"))
+        claimed = await yard.one.claim() if ends[-1] == "PENDING" else None
+        assert claimed is None or claimed.run_id == run_id
+    assert ends == ["PENDING"] * 5 + ["FAILED"]
+
+
 async def test_an_unknown_failure_code_is_kept_as_evidence_of_a_known_one(yard: Any) -> None:
     job = await yard.analyze()
     await yard.one.fail(await yard.one.take(), retryable=False, code="of_another_release")

@@ -258,6 +258,27 @@ async def test_a_later_claim_ends_what_an_earlier_was_given_unheard(yard: Any) -
     assert (again.run_id, again.attempt) == (lost.run_id, lost.attempt + 1)
 
 
+async def test_claims_whose_answers_were_lost_use_up_no_attempts(yard: Any) -> None:
+    job = await yard.analyze()
+    run_id = (await yard.one.claim(holding=(), number=1)).run_id
+    for number in range(2, yard.plane.settings.max_attempts + 2):
+        again = await yard.one.claim(holding=(), number=number)
+        assert (again.run_id, again.attempt) == (run_id, number)
+    # This one was heard of: what ends it counts.
+    await beat(yard, yard.one, again)
+    most = await yard.plane.database.pool.fetchval(
+        "SELECT max_attempts FROM run_queue WHERE run_id = $1", run_id
+    )
+    assert most == again.attempt + yard.plane.settings.max_attempts - 1
+    await yard.one.claim(holding=(), number=number + 1)
+    left = "SELECT max_attempts FROM run_queue WHERE run_id = $1"
+    assert await yard.plane.database.pool.fetchval(left, run_id) == most
+    assert (await yard.job(job.job_id)).status == "running"
+    labels = {"stage": "forge", "fault": "infrastructure", "code": "lease_expired"}
+    counted = yard.plane.meters.registry.get_sample_value("edgeproof_run_failures_total", labels)
+    assert counted == yard.plane.settings.max_attempts + 1
+
+
 async def test_a_batch_is_one_claim_whatever_classes_it_is_of(yard: Any) -> None:
     await yard.analyze()
     await yard.analyze(threads=2)
