@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import median, pstdev
 from typing import Final
 
@@ -14,15 +15,18 @@ from scipy import stats
 
 from edgeproof.bench.verdict import goals
 from edgeproof.bench.verdict.goals import ROWS, Row, Status
+from edgeproof.bench.verdict.reviews import ROW as REVIEWED
+from edgeproof.bench.verdict.reviews import Played, Reviews
 from edgeproof.bench.verdict.rotation import pair_of
 from edgeproof.bench.verdict.sequential import RULES, is_sequential
 from edgeproof.bench.verdict.traces import Condition, Record, Rotation, Session, TimedDuet, unlike
 from edgeproof.bench.verdict.trials import Trials, Verdict, policy_at
-from edgeproof.bench.verdict.variants import BASELINE, reference_of, slowdown_of, slowed_by
+from edgeproof.bench.verdict.variants import BASELINE, TWIN, reference_of, slowdown_of, slowed_by
 from edgeproof.contract.canonical import round6
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.results import SystemInfo
 from edgeproof.lab.gates import pair_values
+from edgeproof.lab.noise import DRAWS
 
 CONFIDENCE: Final = 0.95
 OUTLYING_PCT: Final = 3.0
@@ -69,6 +73,19 @@ class RuleCount(msgspec.Struct, frozen=True, kw_only=True):
     slowdown_pct: float
     condition: Condition
     alarms: Share
+
+
+class ReviewCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the twin's trials at 3 %, quiet, that passed: how many go to review for something else than latency.
+
+    ``one_draw`` and ``three_draws``: for a noise floor of so many draws, among the trials that have three
+    before them. ``unsettled``: for a warm-up that never came to rest. ``model`` None: all.
+    """
+
+    model: str | None
+    one_draw: Share
+    three_draws: Share
+    unsettled: Share
 
 
 class TimeCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +164,7 @@ class VerdictQuality(msgspec.Struct, frozen=True, kw_only=True):
     last_at: str
     recorded: tuple[Recorded, ...]
     rows: tuple[RowCount, ...]
+    reviews: tuple[ReviewCount, ...]
     sequential: tuple[RuleCount, ...]
     time: TimeCount
     spreads: tuple[Spread, ...]
@@ -202,6 +220,29 @@ class _RowTrials:
                 for goal in self.row.goals
             ),
         )
+
+
+@dataclass
+class _ReviewTrials:
+    """The same trials as the row's, each model's from a stream of its own."""
+
+    models: dict[str, Reviews] = field(default_factory=dict)
+
+    def add(self, rotation: Rotation) -> None:
+        if rotation.condition == REVIEWED.condition and TWIN in rotation.sides:
+            pair = pair_of(rotation.order, rotation.sides, TWIN, rotation.index)
+            self.models.setdefault(rotation.model, Reviews()).add(Played(rotation.at, pair))
+
+    def counted(self) -> Iterator[ReviewCount]:
+        told = {model: reviews.told for model, reviews in self.models.items()}
+        for model, trials in (*told.items(), (None, [*chain.from_iterable(told.values())])):
+            drawn = [trial.after for trial in trials if DRAWS in trial.after]
+            yield ReviewCount(
+                model=model,
+                one_draw=share(sum(after[1] for after in drawn), len(drawn)),
+                three_draws=share(sum(after[DRAWS] for after in drawn), len(drawn)),
+                unsettled=share(sum(trial.unsettled for trial in trials), len(trials)),
+            )
 
 
 @dataclass
@@ -291,6 +332,7 @@ def count(records: Iterable[Record]) -> VerdictQuality:
     """Raises ``Refused`` (``result_invalid``) for traces without a session, or of more than one machine,
     engine or plan."""
     rows = [_RowTrials(row) for row in ROWS]
+    reviews = _ReviewTrials()
     conditions: dict[Condition, _Condition] = {}
     sessions: list[Session] = []
     first_at = last_at = ""
@@ -309,6 +351,7 @@ def count(records: Iterable[Record]) -> VerdictQuality:
             duets.append(record)
         else:
             conditions.setdefault(record.condition, _Condition()).add(record)
+            reviews.add(record)
             for row in rows:
                 row.add(record)
     if not sessions:
@@ -328,6 +371,7 @@ def count(records: Iterable[Record]) -> VerdictQuality:
         last_at=last_at,
         recorded=tuple(one.recorded(condition) for condition, one in seen),
         rows=tuple(row.counted() for row in rows),
+        reviews=tuple(reviews.counted()),
         sequential=tuple(rule for condition, one in seen for rule in one.rules(condition)),
         time=_times(duets),
         spreads=tuple(spread for condition, one in seen for spread in one.spreads(condition)),

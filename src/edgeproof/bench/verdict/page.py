@@ -23,7 +23,8 @@ Made by `edgeproof bench verdict --judge TRACES --markdown`; not edited by hand.
 What is counted is the verdict on latency, all gates together: `no_regression` (every interval up to its
 margin; `improved` is one of them), `regression` (an interval wholly beyond its margin), or `inconclusive`
 (still neither at the last look: a person is asked). What else can send a job to review is not in these
-counts: a warm-up that never settled, a noise floor above the margin, the guard, accuracy.
+counts. How often a noise floor or a warm-up that never settled does it to an equal candidate is told in a
+table of its own; of the guard and of accuracy there is none.
 
 Models of about 0.5, 5 and 30 ms are chains of equal convolutions. In one rotation fresh processes of the
 baseline, its twin and variants slowed by 2, 3 and 5 % play interleaved on the same processors (under load:
@@ -52,6 +53,17 @@ The time to a verdict is that of the measurement: builds, transfers and the meas
 noise floor that the runner does not remember yet (up to as long again) are not in it. The candidates are by
 turns the twin and the heavier model; near a margin it takes twice as long. Its median has an interval of 95 %
 too, by order statistics.
+"""
+_REVIEWS: Final = """\
+Of the trials above of 0 % against 3 %, quiet, that passed: how many the default policy sends to review all
+the same, with no goal attached. A warm-up does it if a process of one of the trial's pairs never came to
+rest. A noise floor does it unless the verdict stands clear of its margin by more than the floor. The floor is
+the lab's own, drawn as a runner draws it, from 8 pairs of the model against itself: here from the twin's
+pairs, 8 by 8 in order of time, all played before the trial. The k-th trial of a model goes by its draws
+before the k-th, so that none is chosen for what it shows. Once it is a single draw, as a first job under
+new conditions has it, once the median of three in a row, taken together as a runner takes them (of the last
+day, under like load). A model's first three trials, which have no three draws before them, are left out of
+both. Pairs serve a trial and the floors of later ones, so the trials are not quite independent here.
 """
 _SEQUENTIAL: Final = """\
 In every seventh rotation each process ran 50 calls in one go (after 5 to warm up), one process after the
@@ -85,6 +97,7 @@ def page(told: VerdictQuality) -> str:
         _head(told),
         ["## Goals", "", *_goals(told), "", *_claims(told), "", *_goal_words(told)],
         ["## By model", "", *_by_model(told)],
+        ["## What else asks a person", "", *_reviews(told)],
         ["## Rules on sequential traces", "", *_sequential(told)],
         ["## What was played", "", *_recorded(told)],
         ["## Spread between process pairs", "", *_spreads(told)],
@@ -163,6 +176,16 @@ def _by_model(told: VerdictQuality) -> Iterator[str]:
     ]
     head = ("true slowdown, margin", "model", "trials", "no_regression", "regression", "inconclusive")
     yield from _table(head, rows)
+
+
+def _reviews(told: VerdictQuality) -> Iterator[str]:
+    yield from _REVIEWS.splitlines()
+    yield ""
+    rows = [
+        (one.model or "all", _percent(one.one_draw), _percent(one.three_draws), _percent(one.unsettled))
+        for one in told.reviews
+    ]
+    yield from _table(("model", "floor of one draw", "floor of three draws", "unsettled warm-up"), rows)
 
 
 def _claims(told: VerdictQuality) -> Iterator[str]:

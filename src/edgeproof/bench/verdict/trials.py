@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,6 +23,7 @@ from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
 
 Verdict = Literal["improved", "no_regression", "inconclusive", "regression"]
+PASSED: Final[frozenset[Verdict]] = frozenset({"improved", "no_regression"})
 
 
 def policy_at(margin_pct: float) -> Policy:
