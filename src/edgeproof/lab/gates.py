@@ -47,7 +47,11 @@ Blocks = list[tuple[int, ...]]
 
 
 def split_confidence(confidence: float, looks: int, gates: int) -> float:
-    """The confidence of one interval, so that all gates at all looks hold together (Bonferroni)."""
+    """The confidence of one interval, so that those of all gates at all looks hold together (Bonferroni).
+
+    That is of the readings round by round. A gate other than the median's is read a second time
+    (``compare_latency``), which has no share of its own.
+    """
     return 1 - (1 - confidence) / (looks * gates)
 
 
@@ -114,7 +118,13 @@ def compare_latency(
     pairs: Sequence[PairSamples], metric: LatencyMetric, margin_pct: float, confidence: float
 ) -> LatencyComparison:
     """Against a non-inferiority margin: the reading of the metric that says the worse. Raises as
-    ``estimate_latency``."""
+    ``estimate_latency``.
+
+    Both readings are made at ``confidence``. The second can only object, so a wrong ``no_regression`` is no
+    likelier for it: at most half of 1 - ``confidence``, one side of an interval. A wrong ``regression`` of a
+    candidate on the margin in both is up to twice as likely, 1 - ``confidence``. So over all gates and looks
+    together a wrong ``regression`` keeps within the policy's error, but no more within half of it.
+    """
     told = estimate_latency(pairs, metric, confidence)
     verdict = latency_verdict(told.ratio_low, told.ratio_high, margin_pct)
     sure = certified(certify(pairs), metric)

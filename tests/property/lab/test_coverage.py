@@ -6,11 +6,13 @@ Bounds are binomial: a true rate at the nominal error passes with a probability 
 
 import math
 import random
+from collections import Counter
 from itertools import product
 
 import pytest
 
-from edgeproof.lab.gates import latency_verdict, split_confidence
+from edgeproof.contract.samples import Block, PairSamples, SideSamples
+from edgeproof.lab.gates import compare_latency, estimate_latency, latency_verdict, split_confidence
 from edgeproof.lab.proportions import effective_counts, score_limits
 from edgeproof.lab.statistics import signed_rank_interval
 
@@ -86,6 +88,51 @@ def test_all_looks_and_gates_cover_together(outliers: bool) -> None:
         missed += not all((one.low or 0.0) <= 0 <= (one.high or 0.0) for one in intervals)
     assert missed <= 0.05 * trials
     assert missed > 0  # the intervals are not vacuous
+
+
+def restless_pairs(draw: random.Random, ratio: float) -> list[PairSamples]:
+    """Both sides alike but for ``ratio``: processes and blocks spread, one block in ten is slower by far."""
+
+    def block(typical: float) -> Block:
+        typical *= math.exp(draw.gauss(0, 0.01)) * (1.3 if draw.random() < 0.1 else 1.0)
+        calls = tuple(int(typical * math.exp(draw.gauss(0, 0.02))) for _ in range(5))
+        return Block(at_ns=0, settle_ns=(), samples_ns=calls, load=0.0, wait=0.0, flags=())
+
+    def side(typical: float) -> SideSamples:
+        typical *= math.exp(draw.gauss(0, 0.004))
+        blocks = tuple(block(typical) for _ in range(8))
+        return SideSamples(load_ns=1, first_ns=1, warmup_ns=(), settled=True, blocks=blocks, peak_rss_bytes=1)
+
+    return [
+        PairSamples(index=index, first="baseline", baseline=side(1e6), candidate=side(ratio * 1e6),
+                    processors=())
+        for index in range(LOOKS[0])
+    ]  # fmt: skip
+
+
+def test_the_second_reading_of_a_p90_costs_no_pass_and_at_most_doubles_wrong_regressions() -> None:
+    """All quantiles truly on the margin, one gate at one look at 90 %: each side of an interval has 5 %."""
+    draw = random.Random("two readings")
+    trials, each, margin = 1500, 0.9, 3.0
+    told: Counter[tuple[str, str]] = Counter()
+    by_rounds: Counter[str] = Counter()
+    for _ in range(trials):
+        pairs = restless_pairs(draw, 1 + margin / 100)
+        told["p50", compare_latency(pairs, "p50", margin, each).verdict] += 1
+        told["p90", compare_latency(pairs, "p90", margin, each).verdict] += 1
+        first = estimate_latency(pairs, "p90", each)
+        by_rounds[latency_verdict(first.ratio_low, first.ratio_high, margin)] += 1
+
+    def at_most(share: float) -> float:
+        return trials * share + 3.1 * math.sqrt(trials * share * (1 - share))
+
+    side = (1 - each) / 2
+    assert told["p50", "regression"] <= at_most(side)
+    assert told["p90", "regression"] <= at_most(2 * side)
+    assert told["p90", "regression"] > by_rounds["regression"]  # the second reading is not vacuous
+    for metric in ("p50", "p90"):
+        assert told[metric, "no_regression"] <= at_most(side)
+    assert told["p90", "no_regression"] <= by_rounds["no_regression"]
 
 
 @pytest.mark.parametrize(("n", "confidence"), [(8, 0.95), (12, 0.95), (16, 1 - 0.05 / 6)])
