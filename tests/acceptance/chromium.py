@@ -52,8 +52,9 @@ class Page:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, path: Path, *, width: int, scheme: str) -> None:
-        """Shows the file at ``width`` CSS pixels in the ``light`` or ``dark`` scheme; returns when loaded."""
+    def open(self, path: Path, *, width: int, scheme: str, media: str = "screen") -> None:
+        """Shows the file at ``width`` CSS pixels in the ``light`` or ``dark`` scheme, on ``screen`` or as in
+        ``print``; returns when loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -61,7 +62,11 @@ class Page:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call(
+            "Emulation.setEmulatedMedia",
+            media=media,
+            features=[{"name": "prefers-color-scheme", "value": scheme}],
+        )
         self._events.clear()
         self.call("Page.navigate", url=path.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self._events):

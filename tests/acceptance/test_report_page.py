@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing cut off or overlapping, in both schemes, wide and on a phone."""
+"""The report in a real browser, in both schemes, wide, on a phone, on paper: nothing cut off, no overlaps."""
 
 import json
 from collections.abc import Iterator
@@ -32,6 +32,11 @@ CHARTS = f"""{VISIBLE}.map(svg => {{
   }});
   return {{label: svg.ariaLabel, left: box.left, right: box.right, top: box.top, bottom: box.bottom, texts}};
 }})"""
+A4 = 718
+"""CSS pixels: 210 mm without margins of 10 mm."""
+CUT_OFF = """[...document.querySelectorAll('body *')].filter(one =>
+  getComputedStyle(one).overflowX !== 'visible' && one.scrollWidth > one.clientWidth + 1
+).map(one => one.innerText)"""
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +53,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1100, 390])
+@pytest.mark.parametrize(("media", "width"), [("screen", 1100), ("screen", 390), ("print", A4)])
 def test_everything_is_in_view_and_readable(
-    report: Path, page: Page, tmp_path: Path, width: int, scheme: str
+    report: Path, page: Page, tmp_path: Path, media: str, width: int, scheme: str
 ) -> None:
-    page.open(report, width=width, scheme=scheme)
+    page.open(report, width=width, scheme=scheme, media=media)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     charts = page.evaluate(CHARTS)
     assert len(charts) == 3 * len(SCENES)
@@ -71,6 +76,16 @@ def test_everything_is_in_view_and_readable(
         assert _overlaps(chart["texts"]) == [], chart["label"]
     page.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 50_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_is_white_and_cuts_nothing_off(report: Path, page: Page, scheme: str) -> None:
+    """Nobody can scroll it. Its ink is dark whatever the screen's scheme."""
+    page.open(report, width=A4, scheme=scheme, media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= A4
+    assert page.evaluate(CUT_OFF) == []
+    assert _luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+    assert _luminance(page.evaluate("getComputedStyle(document.body).color")) < 0.1
 
 
 def test_the_schemes_differ(report: Path, page: Page) -> None:
