@@ -50,8 +50,9 @@ connections (httpx: 5 s)."""
 _CLOSE_SECONDS: Final = 1.0
 """Both together are less than the time that ``up`` gives a child to stop."""
 _OF_SETTINGS: Final = (
-    "public_url", "lease_seconds", "stage_lease_seconds", "heartbeat_seconds", "upload_quota_bytes",
-    "artifact_ttl_seconds", "events_kept_seconds", "idempotency_kept_seconds", "metrics_open", "dev",
+    "public_url", "lease_seconds", "stage_lease_seconds", "heartbeat_seconds", "quarantine_after",
+    "max_attempts", "upload_quota_bytes", "artifact_ttl_seconds", "events_kept_seconds",
+    "idempotency_kept_seconds", "metrics_open", "dev",
 )  # fmt: skip
 
 
@@ -69,6 +70,8 @@ class ServeConfig(Wire, frozen=True, kw_only=True):
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
     stage_lease_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    quarantine_after: int | None = None
+    max_attempts: int | None = None
     upload_quota_bytes: int | None = None
     artifact_ttl_seconds: float | None = None
     events_kept_seconds: float | None = None

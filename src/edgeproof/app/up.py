@@ -260,6 +260,8 @@ def serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         lease_seconds=options.lease_seconds,
         heartbeat_seconds=options.heartbeat_seconds,
         stage_lease_seconds=dict(options.stage_lease_seconds),
+        quarantine_after=options.quarantine_after,
+        max_attempts=options.max_attempts,
         upload_quota_bytes=options.upload_quota_bytes,
         artifact_ttl_seconds=options.artifact_ttl_seconds,
         events_kept_seconds=options.events_kept_seconds,

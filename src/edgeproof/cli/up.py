@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,6 +16,7 @@ from edgeproof.contract.runners import STAGES
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _LEASE = Duration(1, 86_400)
 _KEPT_DAYS = Duration(1, 3650, DAY)
+_MOST_RUNS: Final = 1000
 
 
 def _stage_leases(
@@ -48,6 +50,11 @@ def _stage_leases(
               help="Another time for the runs of one stage, e.g. runtime=300; repeatable.")  # fmt: skip
 @click.option("--heartbeat-seconds", default=30.0, show_default=True, type=Duration(0.2, 86_400),
               help="How often a runner says that it works; at least thrice a lease.")  # fmt: skip
+@click.option("--quarantine-after", metavar="N", type=click.IntRange(0, _MOST_RUNS),
+              help="So many runs in a row ended by its own trouble quarantine a runner;"
+                   " 0: never; default: 5.")  # fmt: skip
+@click.option("--max-attempts", metavar="N", type=click.IntRange(1, _MOST_RUNS),
+              help="Attempts at a run before it has failed; default: 3.")  # fmt: skip
 @click.option("--upload-quota", metavar="SIZE", callback=size,
               help="Uploads that no job names yet, of one principal; default: 64GiB.")  # fmt: skip
 @click.option("--keep-uploads-hours", type=Duration(1, 24 * 3650, HOUR),
@@ -76,6 +83,8 @@ def up(
     lease_seconds: float,
     stage_leases: tuple[tuple[str, float], ...],
     heartbeat_seconds: float,
+    quarantine_after: int | None,
+    max_attempts: int | None,
     upload_quota: int | None,
     keep_uploads_hours: float | None,
     keep_events_days: float | None,
@@ -104,6 +113,8 @@ def up(
             lease_seconds=lease_seconds,
             heartbeat_seconds=heartbeat_seconds,
             stage_lease_seconds=stage_leases,
+            quarantine_after=quarantine_after,
+            max_attempts=max_attempts,
             upload_quota_bytes=upload_quota,
             artifact_ttl_seconds=keep_uploads_hours,
             events_kept_seconds=keep_events_days,

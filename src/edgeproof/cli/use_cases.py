@@ -35,6 +35,8 @@ class UpOptions:
     lease_seconds: float = 90.0
     heartbeat_seconds: float = 30.0
     stage_lease_seconds: tuple[tuple[str, float], ...] = ()
+    quarantine_after: int | None = None
+    max_attempts: int | None = None
     upload_quota_bytes: int | None = None
     artifact_ttl_seconds: float | None = None
     events_kept_seconds: float | None = None

@@ -1,4 +1,4 @@
-"""What ``edgeproof up`` is told of leases, quota and retention, and what it refuses before it starts."""
+"""What ``edgeproof up`` is told of leases, attempts, quota, retention; what it refuses before it starts."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_what_is_not_said_is_left_to_the_control_plane(started: Started, tmp_pat
     assert started.options == [UpOptions(data_dir=tmp_path)]
 
 
-def test_leases_quota_and_retention_are_handed_on_in_seconds_and_bytes(
+def test_leases_attempts_quota_and_retention_are_handed_on_in_seconds_and_bytes(
     started: Started, tmp_path: Path
 ) -> None:
     words = (
         *("--lease-seconds", "60", "--lease", "forge=120", "--lease", "runtime=300.5"),
         *("--upload-quota", "8GiB", "--keep-uploads-hours", "2", "--keep-events-days", "1.5"),
-        *("--keep-idempotency-days", "3"),
+        *("--keep-idempotency-days", "3", "--quarantine-after", "0", "--max-attempts", "1"),
     )
     assert run(started, tmp_path, *words).exit_code == 0
     assert started.options == [
@@ -51,6 +51,8 @@ def test_leases_quota_and_retention_are_handed_on_in_seconds_and_bytes(
             data_dir=tmp_path,
             lease_seconds=60,
             stage_lease_seconds=(("forge", 120), ("runtime", 300.5)),
+            quarantine_after=0,
+            max_attempts=1,
             upload_quota_bytes=8 << 30,
             artifact_ttl_seconds=7200,
             events_kept_seconds=129_600,
@@ -74,6 +76,10 @@ def test_leases_quota_and_retention_are_handed_on_in_seconds_and_bytes(
         (("--lease-seconds", "nan"), "not a number"),
         (("--lease-seconds", "0"), "not in the range"),
         (("--heartbeat-seconds", "nan"), "not a number"),
+        (("--quarantine-after", "-1"), "not in the range"),
+        (("--quarantine-after", "1.5"), "not a valid integer"),
+        (("--max-attempts", "0"), "not in the range"),
+        (("--max-attempts", "3000000000"), "not in the range"),
         (("--upload-quota", "64"), "is no size"),
         (("--keep-uploads-hours", "0.5"), "not in the range"),
         (("--keep-events-days", "0"), "not in the range"),
