@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from edgeproof.cli.abilities import lines_of
+from edgeproof.cli.ages import age
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.fleet_keys import key_line, keys
 from edgeproof.cli.options import json_option, server_options
 from edgeproof.cli.printing import echo_json, on_one_line
 from edgeproof.cli.standing import drain, quarantine, release
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgeproof.contract.runners import RunnerView
+
+_DEVICE_WIDTH: Final = len("linux-aarch64;")
 
 
 @click.group()
@@ -36,23 +47,33 @@ def list_(
         echo_json(found)
         return
     from rich.console import Console
+
+    Console(highlight=False).print(runners_table(found.runners, datetime.now(UTC)))
+
+
+def runners_table(runners: Sequence[RunnerView], now: datetime) -> Table:
+    """A line a runner, where there is room. In 80 columns nothing is cut: what is long goes on below."""
+    from rich.markup import escape
     from rich.table import Column, Table
 
-    # The id is what people copy, so it is never cut.
     table = Table(
-        *(Column("runner", no_wrap=True), "host", "device", "backends", "isolation"),
-        *(Column("standing", no_wrap=True), "last seen"),
+        # The id is what people copy; standing and age are what they look for.
+        *(Column("runner", no_wrap=True), Column("host", overflow="fold")),
+        Column("device", overflow="fold", min_width=_DEVICE_WIDTH),
+        *(Column("standing", no_wrap=True), Column("last seen", no_wrap=True)),
         box=None,
+        pad_edge=False,
     )
-    for one in found.runners:
-        backends = ", ".join(engine.name for engine in one.capabilities.backends)
+    for one in runners:
         told = one.capabilities
         device = ", ".join((told.device_class, *(gpu.name for gpu in told.gpus)))
+        backends = ", ".join(engine.name for engine in told.backends) or "no backend"
         table.add_row(
-            *(one.runner_id, one.hostname, device, backends, told.isolation),
-            *(one.standing, one.last_seen_at),
+            *(one.runner_id, escape(on_one_line(one.hostname))),
+            escape(on_one_line(f"{device}; {backends}; {told.isolation}")),
+            *(one.standing, age(one.last_seen_at, now)),
         )
-    Console().print(table)
+    return table
 
 
 @fleet.command()

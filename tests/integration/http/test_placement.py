@@ -99,6 +99,8 @@ async def test_an_operator_sees_what_a_runner_can_do_and_what_waits_for_it(
     assert f"{words}: 1 wait" in stats.stdout
     listed = await run("fleet", "list", as_admin=True)
     assert listed.exit_code == 0, listed.output
+    (line,) = [line for line in listed.stdout.splitlines() if runner_id in line]
+    assert line.rstrip().endswith(" s ago"), listed.stdout
 
 
 @pytest.mark.parametrize(
