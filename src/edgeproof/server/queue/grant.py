@@ -1,14 +1,17 @@
 """Leases for those who ask now: claims that come while others are served go together, in one transaction.
 
-Each is answered by itself. What goes wrong with many of them is tried again with each alone.
+Each is answered by itself. Whoever cannot be served with the others, for whatever reason, goes alone: in a
+transaction of its own call, which may wait for a lock and is rolled back if its peer goes away.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from edgeproof.contract.runners import ClaimedRun
 from edgeproof.domain.runs import new_lease
@@ -24,14 +27,15 @@ from edgeproof.server.runs import queue_sql
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wish:
     """Up to ``count`` runs of one class, none of those ``passed_over`` (negative: their runs that name the
-    runner)."""
+    runner). ``gone``: nobody waits for the answer any more."""
 
     caller: Caller
     count: int = 1
     passed_over: tuple[str, ...] = ()
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,16 @@ class _Grant:
     leased: bool
 
 
-class _MeasuresAlready(Exception):
-    """A runner was leased another measurement at the same time: these leases are rolled back."""
+class _Alone:
+    """The answer to a wish that is to be served alone, by its own call."""
+
+
+_ALONE: Final = _Alone()
+
+
+class _RolledBack(Exception):
+    """These leases are not to be: a runner was leased another measurement at the same time, or somebody who
+    asked went away."""
 
 
 async def grant(
@@ -75,70 +87,85 @@ async def grant(
 
 async def _granted(plane: ControlPlane, wish: _Wish) -> _Grant | None:
     """None: nothing waits."""
-    if wish.count > 1:
-        return await _grant_alone(plane, wish)
-    found: _Grant | None = await plane.grants.ask(wish, partial(_grant_each, plane))
-    return found
-
-
-async def _grant_each(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | Exception | None]:
-    """For wishes for one run. No two leases of one runner may be for measurements, and wishes that are served
-    together do not see each other's."""
-    answers: dict[int, _Grant | Exception | None] = {}
-    for now in one_of_each(wishes, lambda wish: wish.caller.runner_id):
-        answers |= zip(now, await _grant_distinct(plane, list(now.values())), strict=True)
-    return [answers[place] for place in range(len(wishes))]
-
-
-async def _grant_distinct(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | Exception | None]:
-    """All together; if that does not go, each alone. Raises nothing: what others were given is theirs."""
-    if len(wishes) > 1:
+    if wish.count == 1:
         try:
-            return [*await _grant(plane, wishes)]
-        except _MeasuresAlready:
-            pass
-        except (*AWAY, OSError) as error:
-            return [error] * len(wishes)
-        except Exception:
-            _logger.exception("%s claims could not be served together", len(wishes))
-    answers: list[_Grant | Exception | None] = []
-    for wish in wishes:
-        try:
-            answers.append(await _grant_alone(plane, wish))
-        except Exception as error:
-            answers.append(error)
-    return answers
-
-
-async def _grant_alone(plane: ControlPlane, wish: _Wish) -> _Grant | None:
+            found: _Grant | _Alone | None = await plane.grants.ask(wish, partial(_grant_each, plane))
+        except asyncio.CancelledError:
+            wish.gone = True
+            raise
+        if not isinstance(found, _Alone):
+            return found
     while True:
         try:
             return (await _grant(plane, [wish]))[0]
-        except _MeasuresAlready:
+        except _RolledBack:
             # The other lease is committed: the next statement sees it, and passes measurements over.
             continue
 
 
+async def _grant_each(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | _Alone | None]:
+    """For wishes for one run. Of one runner only the first goes with the others: no two of its leases may be
+    for measurements, and together they would not see each other's.
+
+    Nobody waits here for what holds up one of them: that one goes alone, and so do all if they cannot go
+    together.
+    """
+    first = next(one_of_each(wishes, lambda wish: wish.caller.runner_id))
+    together: Sequence[_Grant | _Alone | None]
+    try:
+        together = await _grant_together(plane, list(first.values()))
+    except _RolledBack:
+        together = [_ALONE] * len(first)
+    except Exception:
+        _logger.exception("%s claims could not be served together", len(first))
+        together = [_ALONE] * len(first)
+    answers = dict(zip(first, together, strict=True))
+    return [answers.get(place, _ALONE) for place in range(len(wishes))]
+
+
+async def _grant_together(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | _Alone | None]:
+    async with plane.database.transaction() as connection:
+        rows, offered = await _lease(plane, connection, queue_sql.CLAIM_TOGETHER, wishes)
+        if any(wish.gone for wish in wishes):
+            raise _RolledBack
+    held_up = {row["number"] for row in rows if row["found"] and row["run_id"] is None}
+    return [
+        _ALONE if number in held_up else one for number, one in enumerate(_grants(wishes, rows, offered), 1)
+    ]
+
+
 async def _grant(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Grant | None]:
-    """``wishes`` are for as many runs each, and of as many runners."""
+    async with plane.database.transaction() as connection:
+        rows, offered = await _lease(plane, connection, queue_sql.CLAIM, wishes)
+    return _grants(wishes, rows, offered)
+
+
+async def _lease(
+    plane: ControlPlane, connection: Connection, statement: str, wishes: Sequence[_Wish]
+) -> tuple[Sequence[Row], dict[str, ClaimedRun]]:
+    """``wishes`` are for as many runs each, and of as many runners. Raises ``_RolledBack``."""
     callers, count = [wish.caller for wish in wishes], wishes[0].count
     leases = [new_lease(0) for _ in range(len(wishes) * count)]
-    async with plane.database.transaction() as connection:
-        rows = await connection.fetch(
-            queue_sql.CLAIM,
-            [caller.runner_id for caller in callers],
-            [caller.key for caller in callers],
-            [caller.number for caller in callers],
-            count,
-            [dict.fromkeys(wish.passed_over, True) for wish in wishes],
-            [lease.digest for lease in leases],
-            plane.settings.lease_seconds,
-            plane.settings.stage_lease_seconds,
-        )
-        taken = [row for row in rows if row["run_id"] is not None]
-        await _measure_once(connection, taken)
-        tokens = [leases[(row["number"] - 1) * count + row["place"] - 1].token for row in taken]
-        offered = await offer_runs(plane, connection, taken, tokens)
+    rows: Sequence[Row] = await connection.fetch(
+        statement,
+        [caller.runner_id for caller in callers],
+        [caller.key for caller in callers],
+        [caller.number for caller in callers],
+        count,
+        [dict.fromkeys(wish.passed_over, True) for wish in wishes],
+        [lease.digest for lease in leases],
+        plane.settings.lease_seconds,
+        plane.settings.stage_lease_seconds,
+    )
+    taken = [row for row in rows if row["run_id"] is not None]
+    await _measure_once(connection, taken)
+    tokens = [leases[(row["number"] - 1) * count + row["place"] - 1].token for row in taken]
+    return rows, await offer_runs(plane, connection, taken, tokens)
+
+
+def _grants(
+    wishes: Sequence[_Wish], rows: Sequence[Row], offered: dict[str, ClaimedRun]
+) -> list[_Grant | None]:
     return [
         _grant_of([row for row in rows if row["number"] == number], offered)
         for number in range(1, len(wishes) + 1)
@@ -158,4 +185,4 @@ async def _measure_once(connection: Connection, leased: Sequence[Row]) -> None:
     if runners:
         await connection.execute(queue_sql.LOCK_MEASURING, runners)
         if await connection.fetch(queue_sql.MEASURING_TWICE, runners):
-            raise _MeasuresAlready
+            raise _RolledBack

@@ -38,7 +38,7 @@ SELECT run_id, class_id, runner_id, $9, $10 FROM run
 # Two index probes a class find the heads: runs for anybody, and runs that name the runner. The outer limit
 # tells the planner that few rows are wanted: what a class is asked for it cannot know. Jobs are locked in the
 # order of their ids.
-CLAIM: Final = """
+_CLAIM: Final = """
 WITH asked AS MATERIALIZED (
     SELECT a.*, held.measuring
     FROM unnest($1::text[], $2::text[], $3::bigint[], $5::jsonb[])
@@ -103,7 +103,7 @@ WITH asked AS MATERIALIZED (
     SELECT job_id, status, created_at, updated_at, input_summary, policy_digest,
         cancel_requested_at IS NOT NULL OR status NOT IN ('queued', 'running') AS unwanted
     FROM jobs WHERE job_id IN (SELECT job_id FROM runs JOIN placed USING (run_id))
-    ORDER BY job_id FOR UPDATE
+    ORDER BY job_id FOR UPDATE {others}
 ), leased AS (
     UPDATE run_queue q SET
         state = 'CLAIMED', attempt = q.attempt + 1, runner_id = p.runner_id, runner_key = p.runner_key,
@@ -121,7 +121,8 @@ WITH asked AS MATERIALIZED (
     SELECT runner_id, 'lease.granted', run_id, jsonb_build_object('attempt', attempt, 'key', runner_key)
     FROM leased
 )
-SELECT b.number, b.class_id, b.named, b.runner_id, b.runner_key, l.run_id, l.place, l.attempt, l.claimed_at,
+SELECT b.number, b.class_id, b.named, EXISTS (SELECT FROM placed p WHERE p.number = b.number) AS found,
+    b.runner_id, b.runner_key, l.run_id, l.place, l.attempt, l.claimed_at,
     l.lease_expires_at, r.job_id, r.stage, r.role, r.config, r.limits,
     j.status, j.created_at, j.updated_at, j.policy_digest, j.unwanted,
     CASE WHEN j.status = 'queued' THEN j.input_summary END AS input_summary
@@ -129,6 +130,9 @@ FROM best b LEFT JOIN leased l USING (number)
 LEFT JOIN runs r USING (run_id) LEFT JOIN wanting j USING (job_id)
 ORDER BY b.number, l.place
 """
+CLAIM: Final = _CLAIM.format(others="")
+# As ``CLAIM``, but it waits for no job: who was to have a run of a locked one has ``found`` and no lease.
+CLAIM_TOGETHER: Final = _CLAIM.format(others="SKIP LOCKED")
 
 # A statement of its own under the runners' locks, which come in the order of their ids: two claims at once
 # do not see each other's lease above.

@@ -11,6 +11,7 @@ import pytest
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ClaimedRun, ClaimRequest
+from edgeproof.server.queue import grant
 from edgeproof.server.queue.claim import claim, claim_runs
 
 from .conftest import CAPABILITIES, Worker, Yard, enlist
@@ -58,7 +59,6 @@ async def test_each_gets_another_of_the_oldest_in_few_transactions(yard: Yard, w
     assert {lease["run_id"] for lease in leases} == {run.run_id for run in claimed if run is not None}
     assert {lease["runner_id"] for lease in leases} == {name_of(worker) for worker in workers}
     assert [lease["attempt"] for lease in leases] == [1] * 12
-    # The first goes at once and alone, and who comes meanwhile goes with the next.
     assert len({lease["written_by"] for lease in leases}) <= 3
     assert {run.job_id for run in claimed if run is not None} == {job.job_id for job in jobs[:6]}
     for worker, run in zip(workers, claimed, strict=True):
@@ -159,6 +159,58 @@ async def test_one_whose_lease_the_database_refuses_is_not_the_others_trouble(
     assert {type(one) for one in told.values()} == {ClaimedRun}
     leases = await yard.plane.database.pool.fetch(_LEASES)
     assert {lease["runner_id"] for lease in leases} == set(told)
+
+
+async def test_a_locked_job_holds_up_those_who_get_its_runs_and_no_others(
+    yard: Yard, workers: list[Worker]
+) -> None:
+    jobs = [await yard.analyze(preset="source") for _ in range(8)]
+    pool = yard.plane.database.pool
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM jobs WHERE job_id = $1 FOR UPDATE", jobs[0].job_id)
+            claims = [asyncio.create_task(worker.claim()) for worker in workers]
+            async with asyncio.timeout(20):
+                while sum(one.done() for one in claims) < 10:
+                    await asyncio.wait(
+                        [one for one in claims if not one.done()], return_when=asyncio.FIRST_COMPLETED
+                    )
+            one, other = [task for task in claims if not task.done()]
+            got = [task.result() for task in claims if task.done()]
+            assert jobs[0].job_id not in {run.job_id for run in got if run is not None}
+            # Its peer goes away: what it waited for is not leased to it.
+            one.cancel()
+            await asyncio.wait([one])
+        last = await asyncio.wait_for(other, 20)
+    assert last is not None
+    assert last.job_id == jobs[0].job_id
+    assert len(await pool.fetch(_LEASES)) == 11
+
+
+async def test_who_goes_away_while_it_is_served_with_others_gets_no_lease_and_they_do(
+    yard: Yard, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await yard.analyze(preset="source")
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+    offer = grant.offer_runs
+
+    async def slowly(*arguments: Any) -> Any:
+        under_way.set()
+        await go_on.wait()
+        return await offer(*arguments)
+
+    monkeypatch.setattr(grant, "offer_runs", slowly)
+    first, gone, last = [asyncio.create_task(worker.claim()) for worker in workers[:3]]
+    await asyncio.wait_for(under_way.wait(), 20)
+    gone.cancel()
+    await asyncio.wait([gone])
+    go_on.set()
+    claimed = await asyncio.wait_for(asyncio.gather(first, last), 20)
+    leases = await yard.plane.database.pool.fetch(_LEASES)
+    assert {lease["run_id"] for lease in leases} == {run.run_id for run in claimed if run is not None}
+    assert {lease["runner_id"] for lease in leases} == {name_of(workers[0]), name_of(workers[2])}
+    assert [lease["attempt"] for lease in leases] == [1, 1]
 
 
 async def test_many_who_wait_are_each_called_for_one(yard: Yard, workers: list[Worker]) -> None:
