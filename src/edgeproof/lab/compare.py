@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+import msgspec
+
 from edgeproof.contract.comparison import (
     AccuracyComparison,
     Comparison,
@@ -49,7 +51,6 @@ def compare(
     """
     looks, gates = policy.latency.looks, policy.latency.gates
     confidence = split_confidence(policy.latency.confidence, len(looks), len(gates))
-    latency = tuple(compare_latency(pairs, gate.metric, gate.margin_pct, confidence) for gate in gates)
     accuracy = compare_accuracy(quality, policy.accuracy)
     mode = comparison_mode(baseline.precision, candidate.precision)
     shape_match = _shape(baseline) == _shape(candidate)
@@ -58,6 +59,8 @@ def compare(
     if environment is not None:
         unlike += changed_conditions(*environment)
         waits_told = all(one.waits_told for one in environment)
+    measured = (compare_latency(pairs, gate.metric, gate.margin_pct, confidence) for gate in gates)
+    latency = tuple(measured) if shape_match and not unlike else tuple(map(_not_laid_on_candidate, measured))
     conditions = measured_under(pairs)
     floors = {} if noise is None else floors_under(noise, conditions.background, pairs)
     tight = tuple(too_tight(latency, floors))
@@ -143,6 +146,13 @@ def overall(mode: Mode, shape_match: bool, latency: LatencyFact, accuracy: Accur
     if cross:
         return "tradeoff_neutral"
     return "improvement" if accuracy == "improved" else "neutral"
+
+
+def _not_laid_on_candidate(gate: LatencyComparison) -> LatencyComparison:
+    """As it is read where shapes or conditions differ: they may be why the candidate is slower."""
+    if gate.verdict != "regression":
+        return gate
+    return msgspec.structs.replace(gate, verdict="inconclusive")
 
 
 def unlike_conditions(baseline: RuntimeResult, candidate: RuntimeResult) -> tuple[str, ...]:

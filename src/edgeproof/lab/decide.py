@@ -54,10 +54,14 @@ HELD: Final = (
 def fired(rules: Sequence[Rule], facts: Mapping[str, str]) -> tuple[Rule, ...]:
     """The rules that fire, gravest first, then in the policy's order; ``NO_RULE`` alone if none does.
 
-    Rules of ``HELD`` come before those of a policy that would deploy.
+    Where shapes or conditions differ, what latency says comes last of equally grave rules: the difference may
+    be why. Rules of ``HELD`` come before those of a policy that would deploy.
     """
     found = _firing(rules, facts)
-    told = tuple(sorted(found, key=lambda rule: GRAVITY.index(rule.decision))) or (NO_RULE,)
+    unlike = "mismatch" in (facts.get("shape"), facts.get("system"))
+    told = tuple(
+        sorted(found, key=lambda rule: (GRAVITY.index(rule.decision), unlike and "latency" in rule.when))
+    ) or (NO_RULE,)
     return (*_firing(HELD, facts), *told) if told[0].decision in DEPLOYS else told
 
 

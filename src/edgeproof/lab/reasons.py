@@ -46,7 +46,7 @@ def latency_words(gate: LatencyComparison, comparison: Comparison) -> str:
     where = {
         "no_regression": f"is inside the {gate.margin_pct:g} % margin",
         "regression": f"is wholly beyond the {gate.margin_pct:g} % margin",
-        "inconclusive": inconclusive_words(gate, comparison.percentiles),
+        "inconclusive": inconclusive_words(gate, comparison),
     }[gate.verdict]
     faster = " and faster" if gate.improved else ""
     interval = f"[{gate.ratio_low:.4f}, {gate.ratio_high:.4f}]"
@@ -86,11 +86,14 @@ def certificate_words(percentile: CertifiedPercentile) -> str:
     return "certified" if percentile.certified else f"not certified ({blocks} of {percentile.needed})"
 
 
-def inconclusive_words(gate: LatencyComparison, percentiles: Iterable[CertifiedPercentile]) -> str:
-    """What is wanting: blocks, or an interval that lies on one side of the margin."""
-    for percentile in percentiles:
+def inconclusive_words(gate: LatencyComparison, comparison: Comparison) -> str:
+    """What is wanting: blocks, the same shapes and conditions, or an interval on one side of the margin."""
+    for percentile in comparison.percentiles:
         if percentile.metric == gate.metric and not percentile.certified:
             return f"is {certificate_words(percentile)} blocks, too few to hold it against a margin"
+    alike = comparison.shape_match and comparison.system_match
+    if not alike and gate.ratio_low is not None and gate.ratio_low > 1 + gate.margin_pct / 100:
+        return f"is wholly beyond the {gate.margin_pct:g} % margin, but not under the same conditions"
     return f"straddles the {gate.margin_pct:g} % margin"
 
 

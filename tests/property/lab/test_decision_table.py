@@ -117,3 +117,12 @@ def test_the_good_cases_are_reached() -> None:
     assert decided(completed({**good, "system": "mismatch"})) == "deployable_with_note"
     assert decided(completed({**good, "guard": "absent"})) == "unknown"
     assert decided(completed({**good, "guard": "skipped"})) == "unknown"
+
+
+def test_a_slower_or_undecided_side_under_other_conditions_is_held_back_because_of_them() -> None:
+    for fact, decision in ALL:
+        unlike = "mismatch" in (fact["shape"], fact["system"])
+        if unlike and fact["latency"] in ("regression", "inconclusive"):
+            assert decision not in ("deployable", "deployable_with_note")
+            first = fired(default_policy().rules, fact)[0]
+            assert "latency" not in first.when, fact

@@ -1,5 +1,6 @@
 """Labels and conditions of a comparison, on results taken from real evidence."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from edgeproof.contract.comparison import Comparison, Overall
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, SideSamples
-from edgeproof.contract.statements import EnvironmentSnapshot
+from edgeproof.contract.statements import EnvironmentSnapshot, MeasurementStatement
 from edgeproof.lab.circumstances import UNSEEN_LOAD
-from edgeproof.lab.compare import AccuracyFact, LatencyFact, compare, comparison_mode, overall
+from edgeproof.lab.compare import AccuracyFact, LatencyFact, compare, comparison_mode, latency_fact, overall
 from edgeproof.lab.dossier import Dossier, assemble
+from edgeproof.lab.judge import judge
 from edgeproof.lab.reasons import conditions_words
 from edgeproof.testing.evidence import Scene, make_evidence
 
@@ -105,6 +107,98 @@ def test_another_system_or_condition_is_named_but_never_a_regression() -> None:
         "conditions differ: cpu_model invented against other",
         "conditions differ: threads 1 against 4",
     )
+
+
+SLOW = (
+    replace(GOOD, ratio=1.3),
+    replace(GOOD, ratio=1.3, candidate_precision="fp32"),
+    Scene(ratio=1.3, images=1000, seed=4, jitter=0.01),
+)
+
+
+def with_measurement(dossier: Dossier, changes: dict[str, Any]) -> Dossier:
+    measured = msgspec.structs.replace(dossier.measurement.predicate, **changes)
+    statement: MeasurementStatement = msgspec.structs.replace(dossier.measurement, predicate=measured)
+    return replace(dossier, measurement=statement)
+
+
+def other_threads(dossier: Dossier) -> dict[str, Any]:
+    told = dossier.measurement.predicate.candidate
+    return {
+        "candidate": msgspec.structs.replace(
+            told, run_config=msgspec.structs.replace(told.run_config, threads=4)
+        )
+    }
+
+
+def other_processor(dossier: Dossier) -> dict[str, Any]:
+    told = dossier.measurement.predicate.candidate
+    return {
+        "candidate": msgspec.structs.replace(
+            told, system=msgspec.structs.replace(told.system, cpu_model="other")
+        )
+    }
+
+
+def other_shape(dossier: Dossier) -> dict[str, Any]:
+    told = dossier.measurement.predicate.candidate
+    return {"candidate": msgspec.structs.replace(told, input_shapes={"image": (1, 1, 16, 16)})}
+
+
+def less_power(dossier: Dossier) -> dict[str, Any]:
+    before = dossier.measurement.predicate.environment_before
+    before = msgspec.structs.replace(before, power_mode="25W", throttle_count=2)
+    after = msgspec.structs.replace(before, power_mode="15W", throttle_count=5)
+    return {"environment_before": before, "environment_after": after}
+
+
+@pytest.mark.parametrize("scene", SLOW)
+@pytest.mark.parametrize(
+    ("changes", "leads"),
+    [
+        (other_threads, "system_mismatch_unfavorable_review"),
+        (other_processor, "system_mismatch_unfavorable_review"),
+        (less_power, "system_mismatch_unfavorable_review"),
+        (other_shape, "shape_mismatch_review"),
+    ],
+)
+def test_a_slower_side_under_other_conditions_is_for_review_because_of_them(
+    scene: Scene, changes: Callable[[Dossier], dict[str, Any]], leads: str
+) -> None:
+    alike = dossier_of(scene)
+    before = judge(alike, with_guard=True).predicate
+    assert before.comparison.overall in ("regression", "tradeoff_slower")
+    assert before.deployment_decision.triggered_rules[0] == "latency_regression_review"
+    told = judge(with_measurement(alike, changes(alike)), with_guard=True).predicate
+    comparison, decision = told.comparison, told.deployment_decision
+    assert not (comparison.system_match and comparison.shape_match)
+    assert comparison.overall in ("inconclusive", "mismatch")
+    assert latency_fact(comparison.latency) == "inconclusive"
+    assert "regression" not in {gate.verdict for gate in comparison.latency}
+    assert (decision.decision, decision.triggered_rules[0]) == ("review_required", leads)
+    assert "latency_regression_review" not in decision.triggered_rules
+    assert "is wholly beyond the 3 % margin, but not under the same conditions" in " ".join(
+        detail for reason in decision.reasons for detail in reason.details
+    )
+    # the numbers stay as they were measured
+    assert [gate.ratio for gate in comparison.latency] == [gate.ratio for gate in before.comparison.latency]
+    assert told.guard_analysis is not None
+    assert all(
+        "but not under the same conditions" in one.explanation
+        for one in told.guard_analysis.evidence
+        if one.type == "latency_regression" and one.status == "warning"
+    )
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.3])
+@pytest.mark.parametrize("changes", [other_threads, other_processor, less_power, other_shape])
+def test_nothing_measured_under_other_conditions_is_simply_deployable(
+    ratio: float, changes: Callable[[Dossier], dict[str, Any]]
+) -> None:
+    dossier = dossier_of(replace(GOOD, ratio=ratio))
+    told = judge(with_measurement(dossier, changes(dossier)), with_guard=True).predicate.deployment_decision
+    assert told.decision != "deployable"
+    assert ratio < 1.3 or told.decision == "review_required"
 
 
 def test_a_floor_from_a_quieter_device_vouches_for_no_busy_one() -> None:

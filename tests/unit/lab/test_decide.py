@@ -1,5 +1,7 @@
 """Which rules fire, and in which order they are told."""
 
+import pytest
+
 from edgeproof.contract.policy import Decision, Rule
 from edgeproof.lab.decide import HELD, NO_RULE, fired
 from edgeproof.lab.facts import FACTS
@@ -56,6 +58,21 @@ def test_a_policy_that_keeps_it_back_itself_says_how() -> None:
         assert fired(own, {"noise": "too_tight"})[0].id == "own"
         assert not any(one in HELD for one in fired(own, {"noise": "too_tight"}))
     assert all(set(values) <= set(FACTS[fact]) for one in HELD for fact, values in one.when.items())
+
+
+@pytest.mark.parametrize("fact", ["shape", "system"])
+def test_where_conditions_differ_latency_comes_last_of_equally_grave_rules(fact: str) -> None:
+    rules = (
+        rule("slow", "review_required", latency=("regression", "inconclusive")),
+        rule("unlike", "review_required", **{fact: ("mismatch",)}),
+        rule("stop", "blocked", latency=("regression",)),
+    )
+    for value in ("regression", "inconclusive"):
+        alike = fired(rules, {"latency": value, fact: "match"})
+        assert [one.id for one in alike if one.id != "stop"] == ["slow"]
+        told = fired(rules, {"latency": value, fact: "mismatch"})
+        assert [one.id for one in told if one.id != "stop"] == ["unlike", "slow"]
+    assert fired(rules, {"latency": "regression", fact: "mismatch"})[0].id == "stop"
 
 
 def test_a_rule_without_conditions_always_fires() -> None:

@@ -213,6 +213,7 @@ def class_count_drop(case: GuardCase) -> Iterator[GuardEvidence]:
 def latency_regression(case: GuardCase) -> Iterator[GuardEvidence]:
     """A slowdown far beyond a gate: the whole interval of the ratio is past the guard's threshold."""
     limit = case.thresholds.latency_regression_pct
+    same = case.comparison.shape_match and case.comparison.system_match
     for gate in case.comparison.latency:
         if gate.verdict == "not_decidable":
             yield skipped("latency_regression", gate.metric, "the evidence cannot decide this gate")
@@ -229,10 +230,19 @@ def latency_regression(case: GuardCase) -> Iterator[GuardEvidence]:
             explanation=(
                 f"{gate.metric} is {gate.ratio:.4g} times the baseline's; "
                 f"{'surely' if slow else 'not surely'} more than {limit:g} % slower"
+                f"{'' if same else ', but not under the same conditions'}"
             ),
             why="A large slowdown often means a fallback to slower kernels.",
-            cause="Operators without a fast kernel at this precision, or a heavier model.",
-            recommendation="Check which operators fell back or lost their fusion.",
+            cause=(
+                "Operators without a fast kernel at this precision, or a heavier model."
+                if same
+                else "The sides were not measured under the same conditions."
+            ),
+            recommendation=(
+                "Check which operators fell back or lost their fusion."
+                if same
+                else "Measure both sides under equal conditions."
+            ),
         )
 
 
