@@ -9,7 +9,7 @@ from edgeproof.contract.comparison import GuardAnalysis
 from edgeproof.contract.stored_results import HistoryReport, HistorySeries, ResultView
 from edgeproof.lab.guard import history
 from edgeproof.lab.guard.result import ResultFacts
-from edgeproof.lab.guard.verdict import conclude
+from edgeproof.lab.guard.verdict import conclude, guarded
 from edgeproof.lab.rendered import template
 
 
@@ -40,7 +40,10 @@ def _series(compare_key: str, backend_key: str, runs: Sequence[ResultView]) -> H
 
 
 def _guard(runs: Sequence[ResultView]) -> GuardAnalysis:
-    facts = [_facts(one) for one in runs]
+    return guarded(lambda: _looked_at([_facts(one) for one in runs]))
+
+
+def _looked_at(facts: Sequence[ResultFacts]) -> GuardAnalysis:
     return conclude([found for rule in history.RULES for found in rule(facts)])
 
 

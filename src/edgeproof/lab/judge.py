@@ -11,6 +11,7 @@ from edgeproof.contract.statements import DecisionEnvelopeStatement, DecisionSta
 from edgeproof.lab.compare import compare
 from edgeproof.lab.decide import decide
 from edgeproof.lab.guard.analyse import analyse, guard_case
+from edgeproof.lab.guard.verdict import guarded
 
 if TYPE_CHECKING:
     from edgeproof.lab.dossier import Dossier
@@ -31,7 +32,7 @@ def judge(dossier: Dossier, *, with_guard: bool) -> DecisionEnvelopeStatement:
     guard = None
     if with_guard:
         builds = (dossier.baseline_build, dossier.candidate_build)
-        guard = analyse(guard_case(builds, results, quality, comparison, policy))
+        guard = guarded(lambda: analyse(guard_case(builds, results, quality, comparison, policy)))
     weakest = min((result.extra.measurement for result in results), key=WEAKEST_FIRST.index)
     fed = {result.run_config.input_source for result in results}
     candidate = measured.config.candidate

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edgeproof.contract.stored_results import ResultView
+from edgeproof.lab import history
 from edgeproof.lab.history import history_report
 
 RUN = ResultView(
@@ -37,3 +40,18 @@ def test_the_p99_of_kept_results_is_told_to_be_not_certified() -> None:
     assert "| p99 (not certified) |" in told.markdown
     assert "<th>p99 (not certified)</th>" in told.html
     assert "12.00 ms" in told.markdown and "12.00 ms" in told.html
+
+
+@pytest.mark.parametrize("part", ["_facts", "_looked_at"])
+def test_a_guard_that_crashes_leaves_the_history_told(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(history, part, crash)
+    told = history_report([RUN])
+    assert (told.count, told.series[0].runs) == (1, (RUN,))
+    guard = told.series[0].guard_analysis
+    assert (guard.status, guard.primary_reason) == (
+        "skipped",
+        "The guard could not be evaluated: ZeroDivisionError.",
+    )

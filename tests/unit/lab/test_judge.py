@@ -9,6 +9,7 @@ from edgeproof.contract.canonical import canonical, decode_canonical
 from edgeproof.contract.policy import Decision, Rule
 from edgeproof.contract.statements import DecisionEnvelopeStatement
 from edgeproof.lab.dossier import Dossier, assemble
+from edgeproof.lab.guard import analyse as of_pair
 from edgeproof.lab.judge import judge
 from edgeproof.lab.policies import default_policy
 from edgeproof.testing.evidence import Scene, make_evidence
@@ -154,3 +155,21 @@ def test_another_policy_decides_otherwise_from_the_same_measurement() -> None:
     told = judge(dossier_of(scene), with_guard=True).predicate.deployment_decision
     assert (told.decision, told.triggered_rules) == ("unknown", ("no_rule_unknown",))
     assert told.policy_version == "only-errors-v4"
+
+
+@pytest.mark.parametrize("part", ["_papers", "_disagreeing", "_by_class"])
+def test_a_guard_that_crashes_on_its_own_inputs_is_skipped_and_the_job_decided(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise IndexError(part)
+
+    sound = judge(dossier_of(GOOD), with_guard=True).predicate
+    monkeypatch.setattr(of_pair, part, crash)
+    told = judge(dossier_of(GOOD), with_guard=True).predicate
+    assert told.guard_analysis is not None
+    assert (told.guard_analysis.status, told.guard_analysis.guard_verdict) == ("skipped", "skipped")
+    assert told.guard_analysis.primary_reason == "The guard could not be evaluated: IndexError."
+    assert told.comparison == sound.comparison
+    decision = told.deployment_decision
+    assert (decision.decision, decision.triggered_rules) == ("unknown", ("guard_skipped_unknown",))

@@ -25,7 +25,7 @@ from edgeproof.lab.guard import comparison as of_comparison
 from edgeproof.lab.guard import pair, provenance, result
 from edgeproof.lab.guard.item import skipped
 from edgeproof.lab.guard.pair import NOT_BUILT, GuardCase, Papers, Rule, SideCase
-from edgeproof.lab.guard.verdict import conclude, not_evaluated
+from edgeproof.lab.guard.verdict import conclude, guarded
 
 _PAPER_RULES: Final[tuple[provenance.Rule, ...]] = (
     *(partial(provenance.mismatch, id_) for id_ in provenance.RULE_FIELDS if id_ != "artifact_path_mismatch"),
@@ -144,10 +144,7 @@ RULES: Final[tuple[Rule, ...]] = (*pair.RULES, papers_agree, sides_compare, resu
 
 def analyse(case: GuardCase, rules: Sequence[Rule] = RULES) -> GuardAnalysis:
     """The guard's answer; ``skipped``, with the kind of error, if a rule crashes."""
-    try:
-        return conclude([one for rule in rules for one in rule(case)])
-    except Exception as error:  # whatever a rule does wrong must not cost the job its decision
-        return not_evaluated(type(error).__name__)
+    return guarded(lambda: conclude([one for rule in rules for one in rule(case)]))
 
 
 def _by_class(quality: RawQuality) -> tuple[Counter[int], Counter[int]] | None:

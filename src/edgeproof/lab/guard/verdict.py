@@ -6,7 +6,7 @@ would send it to review.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from edgeproof.contract.comparison import GuardAnalysis, GuardEvidence, GuardStatus
@@ -52,6 +52,17 @@ def not_evaluated(why: str) -> GuardAnalysis:
         suspected_causes=(),
         recommendations=(),
     )
+
+
+def guarded(answer: Callable[[], GuardAnalysis]) -> GuardAnalysis:
+    """The guard's answer; ``skipped``, with the kind of error, if making it crashes.
+
+    Whatever feeds the rules belongs inside ``answer``, too.
+    """
+    try:
+        return answer()
+    except Exception as error:  # whatever the guard does wrong must not cost the job its decision
+        return not_evaluated(type(error).__name__)
 
 
 def _verdict(objections: Sequence[GuardEvidence]) -> GuardVerdict:
