@@ -17,7 +17,7 @@ from edgeproof.contract.policy import Decision, Rule
 Percent = Annotated[float, Meta(gt=-100, lt=100)]
 
 LatencyLabel = Literal["improvement", "neutral", "regression", "unknown", "not_comparable"]
-AccuracyLabel = Literal["improvement", "neutral", "regression", "unknown"]
+AccuracyLabel = Literal["improvement", "neutral", "regression", "unknown", "not_comparable"]
 Comparability = Literal["yes", "conditional", "no"]
 TradeoffRisk = Literal[
     "not_applicable", "not_beneficial", "unknown_risk", "no_clear_tradeoff", "severe_tradeoff",

@@ -1,13 +1,15 @@
 """Same conditions or not: what two unsigned results say of how they were made.
 
-A difference that bears on latency makes a comparison conditional, or refuses it. It is never read as a
-regression, nor, where it could explain a gain, as an improvement.
+A difference that bears on latency makes a comparison conditional, or refuses it, and is never read as a
+regression. Nor is a gain read as an improvement where a refusing or decisive one is known. Under a lesser one
+(another engine or software, other counts, what only one side states) a gain counts, and the difference is
+named.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from edgeproof.contract.plain_results import PlainResult
 from edgeproof.contract.point_policy import Comparability
@@ -36,7 +38,8 @@ POWER: Final = ("power_mode", "clocks", "governor", "max_clocks")
 class Conditions:
     """What differs, in words. ``refusing``: nothing can be compared; ``decisive``: no latency can be
     judged; ``bearing``: only a slowdown cannot be laid on the candidate. ``power_told``: either side says
-    something of its power mode or clocks."""
+    something of its power mode or clocks. ``inputs``: what their sources say of one another; unknown where
+    only one side states its own."""
 
     shape_match: bool
     system_match: bool
@@ -45,6 +48,7 @@ class Conditions:
     bearing: tuple[str, ...]
     run_config_fields: tuple[str, ...]
     power_told: bool
+    inputs: Literal["alike", "unlike", "unknown"]
 
     @property
     def comparability(self) -> Comparability:
@@ -92,12 +96,20 @@ def conditions(base: PlainResult, new: PlainResult) -> Conditions:
         bearing=tuple(bearing),
         run_config_fields=tuple(fields),
         power_told=any(stated(one, name) is not None for one in (base, new) for name in POWER),
+        inputs=_inputs(base, new),
     )
 
 
 def stated(result: PlainResult, condition: str) -> str | None:
     """What a result says of one of ``RUN`` or ``COUNTS``, wherever it says it; None: nothing."""
     return _stated(result, (RUN | COUNTS)[condition])
+
+
+def _inputs(base: PlainResult, new: PlainResult) -> Literal["alike", "unlike", "unknown"]:
+    before, after = stated(base, "input_source"), stated(new, "input_source")
+    if before == after:
+        return "alike"
+    return "unknown" if None in (before, after) else "unlike"
 
 
 def _stated(result: PlainResult, names: tuple[str, ...]) -> str | None:

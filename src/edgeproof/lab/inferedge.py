@@ -92,9 +92,9 @@ def compare_points(
         _latency_label(mean.delta_pct, found, limits),
         _latency_label(p99.delta_pct, found, limits),
     )
-    accuracy_label = _accuracy_label(drop, limits)
+    accuracy_label = _accuracy_label(drop, found, limits)
     overall = _overall(mode, found, labels, accuracy_label)
-    notes = _notes(base, new, found)
+    notes = _notes(base, new, found, accuracy_label)
     return PointComparison(
         mean_ms=mean,
         p50_ms=_delta(base.p50_ms, new.p50_ms),
@@ -117,7 +117,7 @@ def compare_points(
             accuracy=accuracy_label,
             accuracy_metric=metric,
             accuracy_present=metric is not None,
-            tradeoff_risk=_risk(mode, labels, drop, limits),
+            tradeoff_risk=_risk(mode, labels, None if accuracy_label == "not_comparable" else drop, limits),
             thresholds=limits,
             summary=_summary(overall, mean, metric, drop),
             notes=notes,
@@ -232,11 +232,14 @@ def _latency_label(delta_pct: float | None, found: Conditions, limits: PointThre
     return "improvement" if delta_pct <= limits.latency_improve_pct else "neutral"
 
 
-def _accuracy_label(delta_pp: float | None, limits: PointThresholds) -> AccuracyLabel:
+def _accuracy_label(delta_pp: float | None, found: Conditions, limits: PointThresholds) -> AccuracyLabel:
+    """Other inputs have another accuracy; power, clocks and threads change none."""
     if delta_pp is None:
         return "unknown"
+    if found.refusing or found.inputs == "unlike":
+        return "not_comparable"
     if delta_pp <= limits.accuracy_regress_pp:
-        return "regression"
+        return "regression" if found.inputs == "alike" else "not_comparable"
     return "improvement" if delta_pp >= limits.accuracy_improve_pp else "neutral"
 
 
@@ -251,7 +254,7 @@ def _overall(
         return "tradeoff_slower" if cross else "regression"
     if accuracy == "regression" and not cross:
         return "regression"
-    if "not_comparable" in labels:
+    if "not_comparable" in (*labels, accuracy):
         return "inconclusive"
     if _faster(labels):
         return "tradeoff_faster" if cross else "improvement"
@@ -286,10 +289,14 @@ def _risk(
     return "acceptable_tradeoff" if faster else "no_clear_tradeoff"
 
 
-def _notes(base: PlainResult, new: PlainResult, found: Conditions) -> tuple[str, ...]:
+def _notes(
+    base: PlainResult, new: PlainResult, found: Conditions, accuracy: AccuracyLabel
+) -> tuple[str, ...]:
     notes = [f"not comparable: {one}" for one in found.refusing]
     notes += [f"conditions differ, so latency is not judged: {one}" for one in found.decisive]
     notes += [f"conditions differ: {one}" for one in found.bearing]
+    if accuracy == "not_comparable" and not found.refusing:
+        notes.append("accuracy is not judged: it may have been measured on other inputs")
     notes += [
         f"the {side} is a legacy result that says nothing of its conditions"
         for side, one in (("baseline", base), ("candidate", new))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproof.contract.plain_results import read_plain_result
+from edgeproof.lab.conditions import stated
 from edgeproof.lab.guard.points import analyse_points
 from edgeproof.lab.inferedge import compare_points, decide_points
 
@@ -42,8 +43,13 @@ def test_latency_is_never_read_as_a_regression_where_conditions_differ(
     if told.unlike:
         assert "regression" not in (judged.mean_ms, judged.p99_ms)
         assert judged.overall != "tradeoff_slower"
-        assert judged.overall != "regression" or judged.accuracy == "regression"
-    decision = decide_points(told, analyse_points(one, other, told))
+        same_inputs = stated(one, "input_source") == stated(other, "input_source")
+        assert judged.overall != "regression" or (judged.accuracy == "regression" and same_inputs)
+        assert judged.accuracy != "regression" or same_inputs
+    guard = analyse_points(one, other, told)
+    conditions = next(item for item in guard.evidence if item.type == "unreliable_comparison")
+    assert (conditions.status == "passed") == (not told.unlike)
+    decision = decide_points(told, guard)
     assert decision.basis == "unsigned"
     if told.unlike:
         assert decision.decision != "deployable"

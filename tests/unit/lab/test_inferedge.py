@@ -11,6 +11,7 @@ from edgeproof.contract.plain_results import PlainResult, read_plain_result
 from edgeproof.contract.point_policy import PointComparison
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.lab.dossier import assemble
+from edgeproof.lab.guard import points
 from edgeproof.lab.guard.points import analyse_points
 from edgeproof.lab.guard.verdict import conclude, not_evaluated
 from edgeproof.lab.inferedge import compare_points, decide_points, facts_of_points, inferedge_policy
@@ -166,6 +167,48 @@ def test_lesser_differences_are_never_a_regression_and_a_gain_has_a_note(changes
     assert "conditions_differ_note" in rules
 
 
+def conditions_item(base: PlainResult, new: PlainResult) -> tuple[str, str, str]:
+    guard = analyse_points(base, new, compare_points(base, new))
+    found = next(one for one in guard.evidence if one.type == "unreliable_comparison")
+    return found.status, found.severity, found.explanation
+
+
+def test_the_guard_names_every_difference_and_objects_to_those_that_bar_a_comparison() -> None:
+    alike = conditions_item(result(), result())
+    assert alike == ("passed", "low", "the conditions are alike")
+    for changes, words in (
+        (run_config(runs=1000), "runs 100 against 1000"),
+        ({"engine": "onnxruntime"}, "engine tensorrt against onnxruntime"),
+        (run_config(power_mode=None), "power_mode 15w against unstated"),
+    ):
+        lesser = conditions_item(result(), result(changes, scale=0.5))
+        assert lesser == ("warning", "low", f"the sides differ in: {words}")
+        graver = conditions_item(result(), result(changes, scale=1.5))
+        assert graver == ("warning", "high", f"the sides differ in: {words}")
+    for changes, words in (
+        (run_config(intra_threads=4), "intra_threads 1 against 4"),
+        ({"device": "cuda"}, "device jetson against cuda"),
+        ({"height": 320}, "shapes; height 640 against 320"),
+    ):
+        for scale in (0.5, 1.0, 1.5):
+            told = conditions_item(result(), result(changes, scale=scale))
+            assert told == ("warning", "high", f"the sides differ in: {words}")
+
+
+@pytest.mark.parametrize("part", ["comparison_case", "facts_of_result"])
+def test_a_guard_that_crashes_leaves_the_comparison_decided(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise KeyError(part)
+
+    monkeypatch.setattr(points, part, crash)
+    base, new = result(), result(scale=0.5)
+    told, decision, rules = decided(base, new)
+    assert analyse_points(base, new, told).primary_reason == "The guard could not be evaluated: KeyError."
+    assert (decision, rules) == ("unknown", ("guard_skipped_unknown",))
+
+
 @pytest.mark.parametrize(
     "changes", [{"batch": 4}, {"height": 320}, {"run_config": {"task": "classification"}}]
 )
@@ -186,6 +229,47 @@ def test_equal_conditions_in_another_spelling_or_place_are_equal() -> None:
 def test_an_accuracy_loss_is_a_regression_whatever_the_power_mode() -> None:
     told = compare_points(result(), result(run_config(power_mode="25W"), map50=0.70)).judgement
     assert (told.overall, told.accuracy) == ("regression", "regression")
+
+
+def images(source: str | None) -> dict[str, Any]:
+    return {"extra": {**BASE["extra"], "input_mode": source}}
+
+
+@pytest.mark.parametrize("map50", [0.50, 0.80, 0.95])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_accuracies_on_other_inputs_are_not_compared(map50: float, precision: str) -> None:
+    base, new = result(images("image")), result({**images("dummy"), "precision": precision}, map50=map50)
+    told, decision, rules = decided(base, new)
+    judged = told.judgement
+    assert (judged.overall, judged.accuracy, judged.comparability) == (
+        "inconclusive", "not_comparable", "conditional",
+    )  # fmt: skip
+    assert judged.tradeoff_risk in ("not_applicable", "no_clear_tradeoff")
+    assert "accuracy is not judged: it may have been measured on other inputs" in judged.notes
+    assert told.accuracy["map50"].delta_pp == pytest.approx(100 * (map50 - 0.80))  # shown all the same
+    assert (decision, "conditions_differ_review" in rules) == ("review_required", True)
+    evidence = {one.type: one for one in analyse_points(base, new, told).evidence}
+    assert (evidence["risky_tradeoff"].status, evidence["risky_tradeoff"].explanation) == (
+        "skipped",
+        "not judged: accuracy was not measured on inputs known to be the same",
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), [("image", None), (None, "image")])
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_a_loss_on_inputs_that_one_side_does_not_tell_is_no_regression(
+    one: str | None, other: str | None, scale: float
+) -> None:
+    lost, decision, _ = decided(result(images(one)), result(images(other), map50=0.50, scale=scale))
+    assert (lost.judgement.overall, lost.judgement.accuracy) == ("inconclusive", "not_comparable")
+    assert decision == "review_required"
+    kept = compare_points(result(images(one)), result(images(other))).judgement
+    assert (kept.overall, kept.accuracy) == ("neutral", "neutral")
+
+
+def test_accuracies_of_other_tasks_or_shapes_are_not_compared() -> None:
+    told = compare_points(result(), result({"height": 320}, map50=0.50)).judgement
+    assert (told.overall, told.accuracy) == ("mismatch", "not_comparable")
 
 
 def test_legacy_results_on_both_sides_are_compared_with_a_note() -> None:

@@ -25,7 +25,8 @@ class ComparisonCase:
 
     ``latency_delta_pct`` is None where latencies may not be compared; ``faster`` and ``less_accurate``
     are the comparison's own verdicts. ``outputs_agree``: the outputs were compared on equal inputs, and
-    agree; None, they were not compared.
+    agree; None, they were not compared. ``lesser``: the conditions that differ left both to be judged.
+    ``same_inputs``: both accuracies are known to be of the same inputs, else they may not be compared.
     """
 
     baseline_precision: str
@@ -37,19 +38,22 @@ class ComparisonCase:
     shape_match: bool
     unlike_conditions: tuple[str, ...] = ()
     outputs_agree: bool | None = None
+    lesser: bool = False
+    same_inputs: bool = True
 
 
 Rule = Callable[[ComparisonCase], Iterator[GuardEvidence]]
 
 
 def unreliable_comparison(case: ComparisonCase) -> Iterator[GuardEvidence]:
-    """Other shapes or conditions: for review whatever the numbers, which say nothing of the candidate."""
+    """Other shapes or conditions: for review whatever the numbers, which say nothing of the candidate. A note
+    where the difference is a lesser one."""
     unlike = (() if case.shape_match else ("shapes",)) + case.unlike_conditions
     yield item(
         "unreliable_comparison",
         "conditions",
         status="warning" if unlike else "passed",
-        severity="high",
+        severity="low" if case.lesser and case.shape_match else "high",
         explanation=f"the sides differ in: {'; '.join(unlike)}" if unlike else "the conditions are alike",
         why="A difference in conditions looks like a difference of the candidate.",
         cause="The two results were not made under the same conditions.",
@@ -66,7 +70,7 @@ def accuracy_missing_warning(case: ComparisonCase) -> Iterator[GuardEvidence]:
         status="warning" if missing else "passed",
         severity="low" if case.outputs_agree else "medium",
         explanation=(
-            "faster, but accuracy was not measured"
+            f"faster, but {_no_accuracy(case)}"
             + ("; the outputs agree with the baseline's" if case.outputs_agree else "")
             if missing
             else "accuracy was measured"
@@ -82,7 +86,7 @@ def accuracy_missing_warning(case: ComparisonCase) -> Iterator[GuardEvidence]:
 def risky_tradeoff(case: ComparisonCase) -> Iterator[GuardEvidence]:
     """Faster, and less accurate beyond the margin."""
     if case.accuracy_delta_pp is None:
-        yield skipped("risky_tradeoff", "accuracy", "accuracy was not measured")
+        yield skipped("risky_tradeoff", "accuracy", _no_accuracy(case))
         return
     risky = case.faster and case.less_accurate
     yield item(
@@ -143,6 +147,11 @@ RULES: Final[tuple[Rule, ...]] = (
     likely_quantization_effect,
     insufficient_precision_speedup,
 )
+
+
+def _no_accuracy(case: ComparisonCase) -> str:
+    told = "accuracy was not measured"
+    return told if case.same_inputs else f"{told} on inputs known to be the same"
 
 
 def _cross(case: ComparisonCase) -> float | None:

@@ -5,19 +5,37 @@ from __future__ import annotations
 from edgeproof.contract.comparison import GuardAnalysis
 from edgeproof.contract.plain_results import PlainResult
 from edgeproof.contract.point_policy import PointComparison
+from edgeproof.lab.conditions import conditions
 from edgeproof.lab.guard import comparison as of_comparison
 from edgeproof.lab.guard import result as of_result
 from edgeproof.lab.guard.comparison import ComparisonCase
 from edgeproof.lab.guard.result import ResultFacts
-from edgeproof.lab.guard.verdict import conclude
+from edgeproof.lab.guard.verdict import conclude, guarded
 
 
 def analyse_points(base: PlainResult, new: PlainResult, told: PointComparison) -> GuardAnalysis:
     """``told`` is the comparison of these two."""
-    judged = told.judgement
-    accuracy = told.accuracy.get(judged.accuracy_metric or "")
+    return guarded(lambda: _analysed(base, new, told))
+
+
+def _analysed(base: PlainResult, new: PlainResult, told: PointComparison) -> GuardAnalysis:
+    case = comparison_case(base, new, told)
+    sides = (facts_of_result(base, "baseline"), facts_of_result(new, "candidate"))
+    return conclude(
+        [
+            *(one for rule in of_comparison.RULES for one in rule(case)),
+            *(one for facts in sides for rule in of_result.RULES for one in rule(facts)),
+        ]
+    )
+
+
+def comparison_case(base: PlainResult, new: PlainResult, told: PointComparison) -> ComparisonCase:
+    """As far as ``told`` found latency and accuracy comparable."""
+    judged, found = told.judgement, conditions(base, new)
     comparable = "not_comparable" not in (judged.mean_ms, judged.p99_ms)
-    case = ComparisonCase(
+    same_inputs = judged.accuracy != "not_comparable"
+    accuracy = told.accuracy.get(judged.accuracy_metric or "") if same_inputs else None
+    return ComparisonCase(
         baseline_precision=base.precision,
         candidate_precision=new.precision,
         latency_delta_pct=told.mean_ms.delta_pct if comparable else None,
@@ -25,14 +43,9 @@ def analyse_points(base: PlainResult, new: PlainResult, told: PointComparison) -
         accuracy_delta_pp=accuracy.delta_pp if accuracy else None,
         less_accurate=judged.accuracy == "regression",
         shape_match=judged.shape_match,
-        unlike_conditions=() if comparable and judged.comparability == "conditional" else told.unlike,
-    )
-    sides = (facts_of_result(base, "baseline"), facts_of_result(new, "candidate"))
-    return conclude(
-        [
-            *(one for rule in of_comparison.RULES for one in rule(case)),
-            *(one for facts in sides for rule in of_result.RULES for one in rule(facts)),
-        ]
+        unlike_conditions=told.unlike,
+        lesser=comparable and same_inputs and not (found.refusing or found.decisive),
+        same_inputs=same_inputs,
     )
 
 
