@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgeproof.contract.canonical import canonical, sha256_hex
 from edgeproof.contract.comparison import Comparison, Overall
 from edgeproof.contract.results import RuntimeResult
 from edgeproof.contract.samples import PairSamples, SideSamples
-from edgeproof.contract.statements import EnvironmentSnapshot, MeasurementStatement
+from edgeproof.contract.statements import EnvironmentSnapshot, EvidenceRef, MeasurementStatement
 from edgeproof.lab.circumstances import UNSEEN_LOAD
 from edgeproof.lab.compare import AccuracyFact, LatencyFact, compare, comparison_mode, latency_fact, overall
 from edgeproof.lab.dossier import Dossier, assemble
 from edgeproof.lab.judge import judge
 from edgeproof.lab.reasons import conditions_words
+from edgeproof.lab.verify import evidence_name, verify
 from edgeproof.testing.evidence import Scene, make_evidence
 
 GOOD = Scene(images=1000)
@@ -188,6 +190,21 @@ def test_a_slower_side_under_other_conditions_is_for_review_because_of_them(
         for one in told.guard_analysis.evidence
         if one.type == "latency_regression" and one.status == "warning"
     )
+
+
+def test_a_decision_on_a_device_that_changed_is_verified_offline() -> None:
+    made = make_evidence(replace(GOOD, ratio=1.3))
+    key, dossier = made.control_plane.public, dossier_of(replace(GOOD, ratio=1.3))
+    changed = with_measurement(dossier, less_power(dossier)).measurement
+    envelope = made.runner.seal(canonical(changed))
+    kept = tuple(one for one in made.evidence if one.kind != "measurement")
+    evidence = (*kept, EvidenceRef(kind="measurement", digest=sha256_hex(envelope)))
+    documents = {**made.documents, sha256_hex(envelope): envelope}
+    decision = made.control_plane.seal(canonical(judge(assemble(documents, evidence, key), with_guard=True)))
+    files = {evidence_name(one.kind, one.digest): documents[one.digest] for one in evidence}
+    told = verify({**files, evidence_name("decision", sha256_hex(decision)): decision}, key).decisions[0]
+    assert told.decision == "review_required"
+    assert told.reason.startswith("The sides were measured under different conditions")
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.3])
