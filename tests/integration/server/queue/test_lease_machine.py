@@ -1,6 +1,6 @@
-"""The lease's invariants under any order of claims, beats, uploads, results, failures, expiry, reaping,
-cancelling, of batches of these, of draining, quarantine and release, and of keys that are removed, found
-compromised, and listed again.
+"""The lease's invariants under any order of claims (in batches, at once, late, forgetful), beats, uploads,
+results, failures, expiry, reaping, cancelling, of batches of these, of draining, quarantine and release, and
+of keys that are removed, found compromised, and listed again.
 
 Against the real database. The model is a few dictionaries: who holds what, what has ended how, whose key is
 good, and which decisions rest on whom.
@@ -18,17 +18,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     initialize,
     invariant,
-    multiple,
     rule,
     run_state_machine_as_test,
 )
 
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import (
-    ClaimRequest,
     FailRequest,
     HeartbeatBatch,
     HeartbeatItem,
@@ -44,14 +41,13 @@ from edgeproof.server.fleet.standing import set_standing
 from edgeproof.server.jobs.advance import sweep
 from edgeproof.server.jobs.cancel import cancel
 from edgeproof.server.plane.principals import authenticate, create_principal
-from edgeproof.server.queue.claim import claim_runs
 from edgeproof.server.queue.fail import fail
 from edgeproof.server.queue.heartbeat import heartbeat, heartbeats
 from edgeproof.server.queue.reap import Patience, reap
 from edgeproof.server.queue.submit import submit_batch
 
+from .claim_rules import ClaimRules
 from .conftest import chunks_of
-from .key_rules import KeyRules
 
 ENDED = {"completed", "failed", "cancelled"}
 
@@ -60,12 +56,12 @@ def lease_of(claimed: Any) -> Lease:
     return Lease(claimed.attempt, claimed.lease_token)
 
 
-class LeaseMachine(KeyRules):
+class LeaseMachine(ClaimRules):
     """``held`` maps a run to its live claim; ``outcomes`` and ``ended`` are what may never change again."""
 
     open_yard: Any
 
-    claims = Bundle("claims")
+    claims = ClaimRules.claims
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +73,6 @@ class LeaseMachine(KeyRules):
         self.outcomes: dict[str, tuple[Any, ...]] = {}
         self.ended: dict[str, str] = {}
         self.jobs: list[str] = []
-        self.spent: set[str] = set()
         self.workers = {False: self.yard.one, True: self.yard.two}
         self.admin = self.runner.run(self.make_admin())
 
@@ -124,32 +119,9 @@ class LeaseMachine(KeyRules):
         if len(self.jobs) < 4:
             self.jobs.append(self.runner.run(self.yard.analyze()).job_id)
 
-    @rule(target=claims, second=st.booleans())
-    def claim(self, second: bool) -> Any:
-        worker = self.workers[second]
-        claimed = self.runner.run(worker.claim())
-        return None if claimed is None else self.took(second, worker, claimed)
-
-    @rule(target=claims, second=st.booleans(), count=st.integers(2, 64))
-    def claim_batch(self, second: bool, count: int) -> Any:
-        worker = self.workers[second]
-        request = ClaimRequest(max_runs=count)
-        runs = self.runner.run(claim_runs(self.yard.plane, worker.principal, request)).runs
-        assert len(runs) <= count
-        assert sum(claimed.stage == "runtime" for claimed in runs) <= 1
-        return multiple(*(self.took(second, worker, claimed) for claimed in runs))
-
     def took(self, second: bool, worker: Any, claimed: Any) -> Any:
-        assert self.standing[second] == "active", "a runner that is held back got work"
-        assert self.good[second], "a removed key got work"
-        measuring = [one for who, one in self.held.values() if who is worker and one.stage == "runtime"]
-        assert claimed.stage != "runtime" or not measuring, "two measurements at once"
-        assert claimed.run_id not in self.held, "two live leases on one run"
         assert claimed.run_id not in self.outcomes
-        assert claimed.lease_token not in self.spent
-        self.spent.add(claimed.lease_token)
-        self.held[claimed.run_id] = (worker, claimed)
-        return worker, claimed
+        return super().took(second, worker, claimed)
 
     @rule(claim=claims)
     def upload(self, claim: Any) -> None:
