@@ -54,7 +54,10 @@ async def register(
     capabilities: Capabilities,
     enrolment_token: str | None,
 ) -> RegisterResponse:
-    """Registers, answers the challenge, and adopts the token that comes back."""
+    """Registers, answers the challenge, and adopts the token that comes back.
+
+    A proof is good for once: one that reached the server twice, or too late, is made anew, once.
+    """
     server = await server_key(exchange)
     request = RegisterRequest(
         public_key=key.public.base64,
@@ -63,16 +66,25 @@ async def register(
         enrolment_token=enrolment_token,
     )
     body = msgspec.json.encode(request)
-    nonce = await _challenge(exchange, body)
-    answer = proof(key, server.keyid, exchange.address.url, nonce, body)
-    response = await exchange.send(
-        "POST", ROUTE, body=body, headers={**JSON, PROOF_HEADER: answer}, idempotent=False
-    )
-    registered = decoded(response, RegisterResponse)
+    try:
+        registered = await _proven(exchange, key, server, body)
+    except Refused as error:
+        if error.code != "challenge_invalid":
+            raise
+        registered = await _proven(exchange, key, server, body)
     if PublicKey.from_base64(registered.server_key) != server:
         raise Refused("server_key_mismatch", "the registration names another key than /health did")
     exchange.token = registered.token
     return registered
+
+
+async def _proven(exchange: Exchange, key: SigningKey, server: PublicKey, body: bytes) -> RegisterResponse:
+    nonce = await _challenge(exchange, body)
+    answer = proof(key, server.keyid, exchange.address.url, nonce, body)
+    headers = {**JSON, PROOF_HEADER: answer}
+    return decoded(
+        await exchange.send("POST", ROUTE, body=body, headers=headers, idempotent=False), RegisterResponse
+    )
 
 
 async def _challenge(exchange: Exchange, body: bytes) -> str:

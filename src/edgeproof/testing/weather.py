@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import httpx
 
@@ -17,8 +18,9 @@ from edgeproof.contract.base import Wire
 class Chances(Wire, frozen=True, kw_only=True):
     """Of one call: that it never arrives, that its answer is lost, that it arrives twice, or again later.
 
-    A call is held for up to ``delay_seconds`` first. Claims and registrations are neither doubled nor late: a
-    claim is an order for new work that ends what its runner does not name, a proof is good for once.
+    A call is held for up to ``delay_seconds`` first. Of a doubled one the caller hears the second answer, but
+    of claims and registrations the first: the second says that it comes too late. Claims do not come again
+    later: one that finds its runner without a lease is an order for work like any other.
     """
 
     lost: float = 0.0
@@ -47,16 +49,16 @@ class Weather(httpx.AsyncBaseTransport):
             await asyncio.sleep(chances.delay_seconds * drawn())
         if drawn() < chances.lost:
             raise httpx.ReadError("lost on the way there")
-        repeatable = not request.url.path.endswith(("/claim", "/register"))
-        if repeatable and drawn() < chances.late:
-            task = asyncio.create_task(self._later(request, body))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+        if drawn() < chances.late and not request.url.path.endswith("/claim"):
+            self._start(self._later(request, body, chances.late_seconds * drawn()))
         response = await self._send(request, body)
-        if repeatable and drawn() < chances.doubled:
-            await response.aread()
-            await response.aclose()
-            response = await self._send(request, body)
+        if drawn() < chances.doubled:
+            if request.url.path.endswith(("/claim", "/register")):
+                self._start(self._later(request, body, 0.0))
+            else:
+                await response.aread()
+                await response.aclose()
+                response = await self._send(request, body)
         if drawn() < chances.unanswered:
             await response.aread()
             await response.aclose()
@@ -69,8 +71,13 @@ class Weather(httpx.AsyncBaseTransport):
         await asyncio.gather(*self._late, return_exceptions=True)
         await self._inner.aclose()
 
-    async def _later(self, request: httpx.Request, body: bytes) -> None:
-        await asyncio.sleep(self._chances.late_seconds * self._chance.random())
+    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _later(self, request: httpx.Request, body: bytes, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         try:
             response = await self._send(request, body)
             await response.aread()

@@ -23,8 +23,10 @@ CAPABILITIES = Capabilities(device_class="linux-x86_64", cpu_count=1, memory_byt
 class Server:
     """Challenges, checks the proof as the seed of trust says, and hands out a token."""
 
-    def __init__(self, key: SigningKey, claimed: SigningKey | None = None) -> None:
+    def __init__(self, key: SigningKey, claimed: SigningKey | None = None, spent: int = 0) -> None:
+        """The first ``spent`` proofs have come before."""
         self.key = key
+        self.spent = spent
         self.claimed = claimed or key
         self.proved = False
 
@@ -37,6 +39,9 @@ class Server:
             problem = Refused("challenge_required", nonce="n.o-nce").problem()
             return httpx.Response(401, content=msgspec.json.encode(problem))
         self._check(header, await request.aread())
+        if self.spent:
+            self.spent -= 1
+            return httpx.Response(401, content=msgspec.json.encode(Refused("challenge_invalid").problem()))
         response = RegisterResponse(
             runner_id="runner-1",
             token="r1.token",
@@ -72,6 +77,15 @@ async def test_the_proof_holds_and_the_token_is_adopted() -> None:
     assert (await api.register(RUNNER, CAPABILITIES)).server_key == server.key.public.base64
     assert server.proved
     assert api.token == "r1.token"
+
+
+async def test_a_proof_that_came_twice_or_too_late_is_made_anew_once() -> None:
+    assert (await client(Server(RUNNER, spent=1)).register(RUNNER, CAPABILITIES)).token == "r1.token"
+    server = Server(RUNNER, spent=3)
+    with pytest.raises(Refused) as caught:
+        await client(server).register(RUNNER, CAPABILITIES)
+    assert caught.value.code == "challenge_invalid"
+    assert server.spent == 1
 
 
 async def test_another_key_than_the_pinned_one_gets_no_proof() -> None:
