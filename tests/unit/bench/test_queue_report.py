@@ -89,6 +89,7 @@ def test_the_words_say_the_verdicts_the_share_and_who_else_was_at_work() -> None
     assert "1.5 ms a cycle" in text
     assert "25 % of all processor time" in text
     assert "other 1, plain claim" in text
+    assert "procrastinate: not installed" in text
     assert "others were at work" not in text
     assert "others were at work" in words(msgspec.structs.replace(GOOD, load_before=3.0))
 

@@ -14,6 +14,7 @@ import asyncpg
 from edgeproof.bench.queue.ground import new_database
 from edgeproof.contract.base import Wire as Message
 
+PEERS: Final = ("procrastinate", "pgqueuer")
 _CHUNK: Final = 1000
 
 
@@ -29,7 +30,7 @@ class Peer(Message, frozen=True, kw_only=True):
 async def peers(cluster: str, jobs: int) -> tuple[Peer, ...]:
     """Those that are installed (extra ``bench``)."""
     measured = []
-    for name, measure in (("procrastinate", _procrastinate), ("pgqueuer", _pgqueuer)):
+    for name, measure in zip(PEERS, (_procrastinate, _pgqueuer), strict=True):
         if importlib.util.find_spec(name) is not None:
             async with new_database(cluster) as dsn:
                 measured.append(await measure(dsn, jobs))

@@ -9,7 +9,7 @@ import msgspec
 from edgeproof.bench.queue.backlog import Backlog
 from edgeproof.bench.queue.cycles import Cycles
 from edgeproof.bench.queue.endurance import FEWEST_SPANS, Endurance
-from edgeproof.bench.queue.peers import Peer
+from edgeproof.bench.queue.peers import PEERS, Peer
 from edgeproof.bench.queue.waiting import Pickup
 from edgeproof.contract.base import Wire
 
@@ -124,4 +124,6 @@ def words(speed: QueueSpeed) -> str:
         f"{peer.per_second:>10g}  {peer.name} {peer.version}, plain claim → finish in process"
         for peer in speed.peers
     ]
+    measured = {peer.name for peer in speed.peers}
+    lines += [f"{'-':>10}  {name}: not installed (extra `bench`)" for name in PEERS if name not in measured]
     return "\n".join(lines)
