@@ -26,6 +26,8 @@ from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.jobs import JobEvent, JobView, RunView
 from edgeproof.contract.runners import Capabilities, EngineCapability
 
+from .small_disk import with_small_disk
+
 EDGEPROOF = (sys.executable, "-m", "edgeproof")
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -193,11 +195,15 @@ class Up:
 
 
 @contextlib.contextmanager
-def up(data_dir: Path, *options: str, **more: str) -> Iterator[Up]:
-    """On leaving it is stopped if it still runs, and must stop in order."""
+def up(data_dir: Path, *options: str, disk: str | None = None, **more: str) -> Iterator[Up]:
+    """On leaving it is stopped if it still runs, and must stop in order. With ``disk`` its folder is a file
+    system of that size, which others see by way of its process."""
     command = [*EDGEPROOF, "up", "--data-dir", str(data_dir), "--json", *options]
     if "--port" not in options:
         command += ["--port", "0"]
+    if disk is not None:
+        data_dir.mkdir(mode=0o700)
+        command = with_small_disk(data_dir, disk, command)
     log = data_dir.with_name(f"{data_dir.name}.log")
     began = time.monotonic()
     with log.open("wb") as errors:
@@ -208,7 +214,8 @@ def up(data_dir: Path, *options: str, **more: str) -> Iterator[Up]:
             line = output.readline()
             assert line, log.read_text()
             ready = msgspec.json.decode(line, type=Ready)
-            system = Up(process, data_dir, ready, time.monotonic() - began, log)
+            seen = data_dir if disk is None else Path(f"/proc/{process.pid}/root{data_dir}")
+            system = Up(process, seen, ready, time.monotonic() - began, log)
             with system.clients:
                 yield system
                 if process.poll() is None:

@@ -9,7 +9,8 @@ import pytest
 
 from edgeproof.client import ControlPlaneClient
 
-from .system import System, can_mount, eventually, running
+from ..small_disk import can_mount
+from .system import System, eventually, running
 
 ARTIFACT_SPACE = "8m"
 

@@ -29,6 +29,8 @@ from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.requests import AnalyzeRequest
 
+from ..small_disk import with_small_disk
+
 EDGEPROOF = (sys.executable, "-m", "edgeproof")
 START_SECONDS = 60.0
 JOB_SECONDS = 90.0
@@ -45,23 +47,6 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = 10.0) -> N
     while not holds():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
-
-
-def can_mount() -> bool:
-    """Whether a file system of a test's own can be had, in a mount namespace."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return False
-    probe = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"]
-    try:
-        return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
-
-
-def with_small_disk(folder: Path, size: str, command: list[str]) -> list[str]:
-    """``command`` where ``folder`` is a file system of ``size``, which nobody else sees."""
-    script = 'mount -t tmpfs -o "size=$1,mode=0700" tmpfs "$2" && shift 2 && exec "$@"'
-    return ["unshare", "--mount", "sh", "-c", script, "sh", size, str(folder), *command]
 
 
 @dataclass

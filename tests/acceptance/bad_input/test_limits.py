@@ -13,18 +13,9 @@ import pytest
 from edgeproof.client import ControlPlaneClient, RetryPolicy
 from edgeproof.contract.errors import Unavailable
 
+from ..small_disk import can_mount, with_small_disk
 from . import inputs
-from .system import (
-    EDGEPROOF,
-    System,
-    analysed,
-    can_mount,
-    demand_failed,
-    environment,
-    eventually,
-    upload,
-    with_small_disk,
-)
+from .system import EDGEPROOF, System, analysed, demand_failed, environment, eventually, upload
 
 needs_mount = pytest.mark.skipif(not can_mount(), reason="needs a mount namespace of its own")
 
