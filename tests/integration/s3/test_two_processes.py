@@ -25,10 +25,12 @@ from edgeproof.app.serve import DATABASE_VARIABLE, Ready, ServeConfig
 from edgeproof.cli.connection import read_credentials
 from edgeproof.client import ControlPlaneClient
 from edgeproof.client.direct_upload import DIRECT_BYTES
+from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.server.upkeep.housekeeping import CHORES
 from edgeproof.testing.artifact_stores import sha256
+from edgeproof.testing.simulated_runner import RunnerProcess
 
 from .conftest import ACCESS, SECRET, bucket, free_ports
 
@@ -39,13 +41,17 @@ KEPT_OUTSIDE = "SELECT digest FROM artifacts WHERE body IS NULL"
 
 @dataclass
 class Site:
-    """What the processes share. ``folder`` holds each one's own data folder and log."""
+    """What the processes share. ``folder`` holds each one's own data folder and log. With ``public_url`` they
+    stand behind one name; ``urls`` are their own."""
 
     dsn: str
     folder: Path
     endpoint: str
     prefix: str = field(default_factory=lambda: secrets.token_hex(8))
     token: str = ""
+    admin_token: str = ""
+    public_url: str | None = None
+    urls: list[str] = field(default_factory=list)
 
     @property
     def bucket(self) -> S3Store:
@@ -64,7 +70,7 @@ class Site:
             data_dir=str(data_dir),
             host="127.0.0.1",
             port=port,
-            public_url=f"http://127.0.0.1:{port}",
+            public_url=self.public_url or f"http://127.0.0.1:{port}",
             parent_pid=os.getpid(),
         )
         own = {name: value for name, value in os.environ.items() if not name.startswith("EDGEPROOF_")}
@@ -94,8 +100,9 @@ class Site:
             if not self.token:
                 credentials = read_credentials(data_dir)
                 assert credentials is not None
-                self.token = credentials.user_token
-            async with ControlPlaneClient(f"{ready.url}#{ready.fingerprint}", token=self.token) as client:
+                self.token, self.admin_token = credentials.user_token, credentials.admin_token
+            self.urls.append(f"http://127.0.0.1:{port}")
+            async with ControlPlaneClient(f"{self.urls[-1]}#{ready.fingerprint}", token=self.token) as client:
                 yield client
         finally:
             await stop_process(process)
@@ -140,6 +147,54 @@ async def read(client: ControlPlaneClient, digest: str, folder: Path) -> bytes:
     path = folder / f"back-{secrets.token_hex(4)}"
     await client.download(digest, path)
     return path.read_bytes()
+
+
+async def test_a_runner_whose_every_call_goes_to_another_process_does_its_jobs(
+    site: Site, tmp_path: Path
+) -> None:
+    """Claims at one, fetches from the bucket by way of the other, uploads here and submits there."""
+    site.public_url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    large, journal = tmp_path / "large", tmp_path / "journal"
+    large.write_bytes(LARGE)
+    async with site.serving("one") as one, site.serving("two") as two:
+        key = PublicKey.from_base64((await one.health()).server_key)
+        async with ControlPlaneClient(site.urls[0], token=site.admin_token) as admin:
+            enrolment = await admin.create_enrolment_token()
+        config = RunnerProcess(
+            address=f"{site.public_url}#{key.fingerprint}",
+            servers=tuple(site.urls),
+            home=str(tmp_path / "runner"),
+            token=enrolment,
+            journal=str(journal),
+            parent_pid=os.getpid(),
+            seed=1,
+            step_seconds=0.05,
+        )
+        with (tmp_path / "runner.log").open("ab") as log:
+            runner = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "edgeproof.testing.simulated_runner"),
+                msgspec.json.encode(config).decode(),
+                stderr=log,
+            )
+        try:
+            options = {"dataset": f"sha256:{(await one.publish(large)).digest}", "threads": 1}
+            model = f"sha256:{(await two.upload_bytes(b'a model')).digest}"
+            asked = AnalyzeRequest(model_path=model, options=options)
+            jobs = [await client.analyze(asked) for client in (one, two, one)]
+            for job in jobs:
+                try:
+                    async with asyncio.timeout(90):
+                        async for _ in two.events(job.job_id):
+                            pass
+                except TimeoutError:
+                    pytest.fail((tmp_path / "runner.log").read_text())
+                ended = await one.job(job.job_id)
+                assert ended.status == "completed", (ended.error, (tmp_path / "runner.log").read_text())
+                assert [run.attempt for run in ended.runs] == [1, 1, 1]
+        finally:
+            await stop_process(runner)
+    runs = [line.split()[0] for line in journal.read_text().splitlines()]
+    assert len(runs) == len(set(runs)) == 9
 
 
 async def test_what_one_process_took_the_other_serves_and_clears_away(site: Site, tmp_path: Path) -> None:
