@@ -2,10 +2,10 @@
 
 In each round of a trial a process plays blocks alone, while the other side's process is stopped, and blocks
 in turn with it; which of the two comes first alternates, and all is on the same processors. A round's ratio
-is of its own calls, so that a host whose speed wanders bears on both alike; a trial, of fresh processes, is the
-median of its rounds. Both models take both parts, with one thread and with all. Goal (issue 3): the median
-within 2 %, p95 within 10 %; met where the whole 95 % interval over the trials is (exact signed-rank limits of
-the logarithms). Exit code 1 where one is not. Needs `edgeproof[onnxruntime]`.
+is of its own calls, so that a host whose speed wanders bears on both alike; a trial, of fresh processes, is
+the median of its rounds. Both models take both parts, with one thread and with all. Goal (issue 3): the
+median within 2 %, p95 within 10 %; met where the whole 95 % interval over the trials is (exact signed-rank
+limits of the logarithms). Exit code 1 where one is not. Needs `edgeproof[onnxruntime]`.
 """
 
 from __future__ import annotations
