@@ -25,8 +25,7 @@ from edgeproof.client.exchange import RetryPolicy
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.jobs import JobEvent, JobView, RunView
 from edgeproof.contract.runners import Capabilities, EngineCapability
-
-from .small_disk import with_small_disk
+from edgeproof.testing.small_disk import with_small_disk
 
 EDGEPROOF = (sys.executable, "-m", "edgeproof")
 START_SECONDS = 60.0

@@ -10,10 +10,10 @@ import pytest
 
 from edgeproof.client import Client, RetryPolicy
 from edgeproof.contract.errors import Unavailable
+from edgeproof.testing.small_disk import can_mount
 
 from .running_system import demand_done_once, until, up
 from .simulated_device import device, queue
-from .small_disk import can_mount
 
 pytestmark = [
     pytest.mark.slow,

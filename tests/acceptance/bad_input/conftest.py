@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from edgeproof.client import ControlPlaneClient
+from edgeproof.testing.small_disk import can_mount
 
-from ..small_disk import can_mount
 from .system import System, eventually, running
 
 ARTIFACT_SPACE = "8m"

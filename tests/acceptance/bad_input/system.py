@@ -28,8 +28,7 @@ from edgeproof.client import ControlPlaneClient
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.jobs import JobView
 from edgeproof.contract.requests import AnalyzeRequest
-
-from ..small_disk import with_small_disk
+from edgeproof.testing.small_disk import with_small_disk
 
 EDGEPROOF = (sys.executable, "-m", "edgeproof")
 START_SECONDS = 60.0

@@ -12,8 +12,8 @@ import pytest
 
 from edgeproof.client import ControlPlaneClient, RetryPolicy
 from edgeproof.contract.errors import Unavailable
+from edgeproof.testing.small_disk import can_mount, with_small_disk
 
-from ..small_disk import can_mount, with_small_disk
 from . import inputs
 from .system import EDGEPROOF, System, analysed, demand_failed, environment, eventually, upload
 
