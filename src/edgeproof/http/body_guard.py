@@ -193,10 +193,17 @@ class BodyGuard(ASGIMiddleware):
         kind = body_kind(scope)
         max_bytes = self._limits.max_bytes(kind)
         body = BoundedBody(receive, max_bytes, self._limits.pace)
+        in_parts = False
 
         async def after_the_body(message: Message) -> None:
+            nonlocal in_parts
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 await body.discard(stranger=is_stranger(scope))
+            in_parts = in_parts or bool(message.get("more_body"))
+            if not in_parts:
+                # The server takes an answer in one piece whole: nobody waits for the peer here.
+                await send(message)
+                return
             try:
                 await _within(send(message), self._limits.send_seconds)
             except TimeoutError as error:

@@ -181,13 +181,16 @@ async def test_a_slow_body_is_not_waited_for_again() -> None:
     assert peer.now == before
 
 
-async def test_an_answer_that_its_peer_does_not_take_is_given_up() -> None:
-    sent: list[str] = []
+@pytest.mark.parametrize("taken", [0, 1, 2])
+async def test_an_answer_that_its_peer_does_not_take_is_given_up(taken: int) -> None:
+    """At whichever of its parts, the last, empty one included."""
+    sent: list[bytes] = []
 
     async def send(message: Any) -> None:
-        sent.append(message["type"])
         if message["type"] == "http.response.body":
-            await asyncio.Event().wait()
+            if len(sent) == taken:
+                await asyncio.Event().wait()
+            sent.append(message["body"])
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -195,11 +198,13 @@ async def test_an_answer_that_its_peer_does_not_take_is_given_up() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"much", "more_body": True})
+        await send({"type": "http.response.body", "body": b"more", "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     scope: Any = {"type": "http", "headers": [], "route_handler": SimpleNamespace(opt={})}
     with pytest.raises(PeerStalled):
         await BodyGuard(BodyLimits(send_seconds=0.01)).handle(scope, receive, send, application)
-    assert sent == ["http.response.start", "http.response.body"]
+    assert sent == [b"much", b"more"][:taken]
 
 
 @pytest.mark.parametrize("user", [None, "somebody"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 from datetime import timedelta
 from typing import Final
@@ -49,4 +48,4 @@ def open_token(secret: bytes, bearer: str) -> RunnerToken:
 
 
 def _mac(secret: bytes, payload: str) -> str:
-    return hmac.new(secret, domain_bytes(_DOMAIN, payload.encode()), hashlib.sha256).hexdigest()
+    return hmac.digest(secret, domain_bytes(_DOMAIN, payload.encode()), "sha256").hex()
