@@ -24,6 +24,7 @@ _CONNECTIONS: Final = 16
 _CROWD: Final = 128
 """Rounds of single calls are as large as the crowd that calls (ADR 14)."""
 _BATCHING: Final = 4
+_CLAIMING: Final = 8
 
 
 @click.command()
@@ -79,36 +80,54 @@ async def _endure(cycles: int) -> Endurance:
 
     async with _cluster() as (cluster, folder), ground(cluster, folder) as yard:
         runners = await yard.enlist(_BATCHING)
-        return await endure(yard, runners, cycles, lambda line: click.echo(line, err=True))
+        return await endure(yard, runners, cycles, _say)
+
+
+def _say(line: str) -> None:
+    """Progress."""
+    click.echo(line, err=True)
 
 
 async def _measure(quick: bool) -> QueueSpeed:
-    from edgeproof.bench.queue.backlog import backlog
+    from edgeproof.bench.queue.backlog import backlogs
     from edgeproof.bench.queue.cycles import batched, single
     from edgeproof.bench.queue.ground import ground
     from edgeproof.bench.queue.peers import peers
     from edgeproof.bench.queue.report import QueueSpeed
-    from edgeproof.bench.queue.waiting import pickup
+    from edgeproof.bench.queue.waiting import pickups
 
     load_before = round(os.getloadavg()[0], 2)
-    seconds, jobs = (8.0, 3000) if quick else (60.0, 50_000)
+    seconds, jobs = (8.0, 5000) if quick else (60.0, 60_000)
     async with _cluster() as (cluster, folder):
         async with ground(cluster, folder) as yard:
             runners = await yard.enlist(_CROWD)
-            await yard.queue_jobs(jobs)
+            await yard.queue_jobs(1)
+            await yard.copy_jobs(1, jobs)
+            _say(f"cycles singly by {_CONNECTIONS} runners, for {seconds:g} s")
             one = await single(yard, runners[:_CONNECTIONS], seconds)
+            _say(f"{one.per_second:g} a second; singly by {_CROWD} runners, for {seconds:g} s")
             crowd = await single(yard, runners, seconds)
-            many = await batched(yard, runners[:_BATCHING], seconds)
+            _say(f"{crowd.per_second:g} a second; in batches by {_BATCHING} runners, for {seconds:g} s")
+            batches = await batched(yard, runners[:_BATCHING], seconds)
+            _say(f"{batches.per_second:g} a second")
         async with ground(cluster, folder) as yard:
             runners = await yard.enlist(300 if quick else 1000)
             await yard.queue_jobs(1)
             await yard.plane.database.pool.execute("DELETE FROM run_queue")
             rate, span = (20.0, 8.0) if quick else (25.0, 60.0)
-            few_waiting = await pickup(yard, runners[:10], rate, span)
-            many_waiting = await pickup(yard, runners, rate, span)
-            claims = 1500 if quick else 5000
-            small = await backlog(yard, runners[:8], 1000, claims, "s")
-            large = await backlog(yard, runners[:8], 50_000 if quick else 1_000_000, claims, "l")
+            crowds = runners[:10], runners
+            _say(f"picking up what begins to wait, by 10 and by {len(runners)} runners, {span:g} s each")
+            few, many = await pickups(yard, crowds, rate, span, turns=2 if quick else 4)
+        _say("claims behind a small and a large backlog, which is filled first")
+        async with ground(cluster, folder) as small, ground(cluster, folder) as large:
+            waiting = await backlogs(
+                (small, await small.enlist(_CLAIMING)),
+                (large, await large.enlist(_CLAIMING)),
+                (1000, 50_000 if quick else 1_000_000),
+                turns=4 if quick else 20,
+                claims=400,
+            )
+        _say("other queues")
         others = await peers(cluster, 2000 if quick else 10_000)
     return QueueSpeed(
         cpus=os.cpu_count() or 1,
@@ -116,10 +135,9 @@ async def _measure(quick: bool) -> QueueSpeed:
         quick=quick,
         single=one,
         crowded=crowd,
-        batched=many,
-        few=few_waiting,
-        many=many_waiting,
-        small_backlog=small,
-        large_backlog=large,
+        batched=batches,
+        few=few,
+        many=many,
+        backlogs=waiting,
         peers=others,
     )

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from edgeproof.bench.queue.cycles import Cycles, batched
-from edgeproof.bench.queue.ground import Ground, SimulatedRunner
+from edgeproof.bench.queue.ground import RUNS_OF_A_JOB, Ground, SimulatedRunner
 from edgeproof.contract.base import Wire
 
 SPAN_SECONDS: Final = 30.0
@@ -16,32 +16,11 @@ FULL: Final = 120_000
 """Runs that wait when a span begins: more than any span does."""
 
 _CHUNK: Final = 10_000
-# Copies of the oldest job, which itself is kept out of the queue, with its runs.
-_COPY: Final = """
-WITH model AS (SELECT * FROM jobs ORDER BY seq LIMIT 1), job AS (
-    INSERT INTO jobs (job_id, owner_id, workflow, status, input_summary, policy_digest)
-    SELECT 'job_' || substr(md5('job' || n), 1, 20), owner_id, workflow, status, input_summary, policy_digest
-    FROM model, generate_series($1::integer, $2::integer) n
-    RETURNING job_id
-), granted AS (
-    INSERT INTO job_artifacts (job_id, digest, role)
-    SELECT job.job_id, a.digest, a.role
-    FROM job, job_artifacts a WHERE a.job_id = (SELECT job_id FROM model)
-), run AS (
-    INSERT INTO runs (run_id, job_id, stage, role, class_id, config, limits)
-    SELECT 'run_' || substr(md5(job.job_id || r.role), 1, 20), job.job_id, r.stage, r.role, r.class_id,
-        r.config, r.limits
-    FROM job, runs r WHERE r.job_id = (SELECT job_id FROM model)
-    RETURNING run_id, class_id
-)
-INSERT INTO run_queue (run_id, class_id) SELECT run_id, class_id FROM run
-"""
 # What two builds make due waits for runners of another kind: taken out, as their operator might.
 _TAKE_OUT: Final = """
 DELETE FROM run_queue USING requirement_classes c
 WHERE c.class_id = run_queue.class_id AND c.stage = 'runtime' AND state = 'PENDING'
 """
-_RUNS_OF_A_JOB: Final = 2
 
 
 class Endurance(Wire, frozen=True, kw_only=True):
@@ -78,8 +57,8 @@ async def endure(
     copied = done = 0
     while done < cycles:
         await pool.execute(_TAKE_OUT, timeout=600)
-        while _RUNS_OF_A_JOB * copied - done < FULL:
-            await pool.execute(_COPY, copied + 1, copied + _CHUNK, timeout=600)
+        while RUNS_OF_A_JOB * copied - done < FULL:
+            await ground.copy_jobs(copied + 1, copied + _CHUNK)
             copied += _CHUNK
         span = await batched(ground, runners, SPAN_SECONDS)
         if span.cycles == 0:

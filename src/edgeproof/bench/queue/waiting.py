@@ -39,10 +39,36 @@ class Pickup(Message, frozen=True, kw_only=True):
     p95_ms: float
 
 
-async def pickup(
+async def pickups(
+    ground: Ground,
+    crowds: Sequence[Sequence[SimulatedRunner]],
+    per_second: float,
+    seconds: float,
+    turns: int,
+) -> list[Pickup]:
+    """What each of ``crowds`` comes to in ``seconds`` altogether; they take ``turns``, so that what the
+    machine's neighbours do meets all of them."""
+    took: list[list[float]] = [[] for _ in crowds]
+    for _ in range(turns):
+        for runners, its in zip(crowds, took, strict=True):
+            its += await _pick_up(ground, runners, per_second, seconds / turns)
+    return [
+        Pickup(
+            runners=len(runners),
+            per_second=per_second,
+            runs=len(its),
+            p50_ms=round(quantile(its, 0.5) * 1e3, 2),
+            p95_ms=round(quantile(its, 0.95) * 1e3, 2),
+        )
+        for runners, its in zip(crowds, took, strict=True)
+    ]
+
+
+async def _pick_up(
     ground: Ground, runners: Sequence[SimulatedRunner], per_second: float, seconds: float
-) -> Pickup:
-    """All of ``runners`` wait with long polls; a run begins to wait ``per_second`` times."""
+) -> list[float]:
+    """Seconds of each pick-up. All of ``runners`` wait with long polls; a run begins to wait ``per_second``
+    times."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     begun: dict[str, float] = {}
@@ -77,13 +103,7 @@ async def pickup(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    return Pickup(
-        runners=len(runners),
-        per_second=per_second,
-        runs=len(took),
-        p50_ms=round(quantile(took, 0.5) * 1e3, 2),
-        p95_ms=round(quantile(took, 0.95) * 1e3, 2),
-    )
+    return took
 
 
 def _raise_ended(tasks: Sequence[asyncio.Task[None]]) -> None:
