@@ -116,6 +116,9 @@ async def _grant_each(plane: ControlPlane, wishes: Sequence[_Wish]) -> list[_Gra
         together = await _grant_together(plane, list(first.values()))
     except _RolledBack:
         together = [_ALONE] * len(first)
+    except (*AWAY, OSError) as error:
+        _logger.warning("%s claims could not be served together: %r", len(first), error)
+        together = [_ALONE] * len(first)
     except Exception:
         _logger.exception("%s claims could not be served together", len(first))
         together = [_ALONE] * len(first)
