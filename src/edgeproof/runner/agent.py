@@ -18,7 +18,7 @@ from edgeproof.contract.log_ids import about
 from edgeproof.contract.runners import MAX_HOLDING, ClaimedRun, ClaimRequest
 from edgeproof.runner.delivery import PATIENCE_SECONDS, Delivery
 from edgeproof.runner.home import RunnerHome
-from edgeproof.runner.leased_run import LeasedRun
+from edgeproof.runner.leased_run import Finished, LeasedRun
 from edgeproof.runner.outbox import Outbox
 from edgeproof.runner.session import Session
 from edgeproof.runner.state import RunUnderWay, StateFile, shown
@@ -74,6 +74,7 @@ class Agent:
         done = 0
         with self._home.sole_owner():
             self._home.clear_work()
+            self._outbox.tidy()
             telling = asyncio.create_task(self._keep_telling(stop))
             try:
                 await self._session.persist(self._session.open, stop)
@@ -94,10 +95,12 @@ class Agent:
 
     async def _turn(self, stop: asyncio.Event, give_up: asyncio.Event) -> bool:
         """Deliver what is left, claim and do; whether a run was done."""
-        await self._delivery.deliver_pending(stop)
+        for failure in await self._delivery.deliver_pending(stop):
+            self._consider(failure)
         undelivered = self._outbox.undelivered()
-        if len(undelivered) > MAX_HOLDING:
-            # A claim could not name them all, and would end the leases that it does not name.
+        # A claim could not name more of them, and would end the leases that it does not name. And what cannot
+        # be uploaded fills the disk.
+        if len(undelivered) > MAX_HOLDING or any(map(self._outbox.files, undelivered)):
             _log.warning("%s results wait in the outbox: no new run until then", len(undelivered))
             await self._session.rest(stop)
             return False
@@ -149,16 +152,36 @@ class Agent:
         keeping = asyncio.create_task(run.keeper.keep())
         try:
             outcome = await run.outcome(keeping, give_up)
-            if isinstance(outcome, StageFailed):
-                await self._delivery.report(claimed.run_id, run.lease, outcome)
-                if outcome.code in _WOULD_MEET_AGAIN:
-                    self._unfit = f"{outcome.code}: {outcome.detail}"[:_UNFIT_CHARACTERS]
+            if isinstance(outcome, Finished):
+                outcome = await self._deliver(outcome, keeping, give_up)
             elif outcome is not None:
-                # From here on the control plane alone says whether the lease still holds.
-                await self._delivery.deliver(outcome, give_up)
+                await self._delivery.report(claimed.run_id, run.lease, outcome)
+            self._consider(outcome)
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+            run.clear()
+
+    async def _deliver(
+        self, finished: Finished, keeping: asyncio.Task[str], give_up: asyncio.Event
+    ) -> StageFailed | None:
+        """Of what may hinder it, only a wish to cancel ends it: whether the lease still holds, the control
+        plane says from here on. Returns the failure that was reported."""
+        result = finished.result
+        delivering = asyncio.create_task(self._delivery.deliver(result, finished.files, give_up))
+        try:
+            await asyncio.wait({delivering, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            if delivering.done() or keeping.result() != "cancel_requested":
+                return await delivering
+        finally:
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+        self._outbox.drop(result.run_id)
+        return await self._delivery.report(result.run_id, result.lease, StageFailed("cancelled"))
+
+    def _consider(self, failure: StageFailed | None) -> None:
+        if failure is not None and failure.code in _WOULD_MEET_AGAIN:
+            self._unfit = f"{failure.code}: {failure.detail}"[:_UNFIT_CHARACTERS]
 
     async def _keep_telling(self, stop: asyncio.Event) -> None:
         while True:

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from edgeproof.contract.errors import EdgeproofError
 from edgeproof.contract.jobs import Progress
-from edgeproof.contract.runners import MAX_STATUS, ClaimedRun, HeartbeatRequest
+from edgeproof.contract.runners import MAX_STATUS, HeartbeatRequest
 from edgeproof.domain.runs import Lease
 from edgeproof.runner.session import Session
 
@@ -34,10 +34,11 @@ Ending = Literal["cancel_requested", "lease_lost"]
 class LeaseKeeper:
     """``note`` takes progress; ``keep`` returns why the work must stop, else runs until cancelled."""
 
-    def __init__(self, session: Session, claimed: ClaimedRun) -> None:
+    def __init__(self, session: Session, run_id: str, lease: Lease, heartbeat_seconds: float) -> None:
         self._session = session
-        self._claimed = claimed
-        self._lease = Lease(claimed.attempt, claimed.lease_token)
+        self._run_id = run_id
+        self._lease = lease
+        self._heartbeat_seconds = heartbeat_seconds
         self._progress: Progress | None = None
         self._told: str | None = None
         """The status that the server has."""
@@ -54,20 +55,20 @@ class LeaseKeeper:
             request = HeartbeatRequest(progress=self._progress, status=status)
             try:
                 answer = await self._session.call(
-                    partial(self._session.control_plane.heartbeat, self._claimed.run_id, self._lease, request)
+                    partial(self._session.control_plane.heartbeat, self._run_id, self._lease, request)
                 )
                 self._told = status or self._told
                 if answer.cancel_requested:
                     return "cancel_requested"
             except EdgeproofError as error:
                 if error.code in _LOST:
-                    _log.warning("run %s: lease lost (%s)", self._claimed.run_id, error.code)
+                    _log.warning("run %s: lease lost (%s)", self._run_id, error.code)
                     return "lease_lost"
-                _log.warning("run %s: heartbeat not delivered (%s)", self._claimed.run_id, error.code)
-            shortest = min(PROGRESS_SECONDS, self._claimed.heartbeat_seconds)
+                _log.warning("run %s: heartbeat not delivered (%s)", self._run_id, error.code)
+            shortest = min(PROGRESS_SECONDS, self._heartbeat_seconds)
             await asyncio.sleep(shortest)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._claimed.heartbeat_seconds - shortest):
+                async with asyncio.timeout(self._heartbeat_seconds - shortest):
                     await self._changed.wait()
 
     def _news(self) -> str | None:

@@ -1,4 +1,4 @@
-"""One claimed run, from its job spec to a signed result that is ready to be delivered, or to a failure.
+"""One claimed run, from its job spec to a signed result that is to be delivered, or to a failure.
 
 The work goes on while the control plane is away. It is stopped by the loss of the lease, by a wish to
 cancel, or by the runner's own end, and then nothing of it is submitted.
@@ -10,9 +10,8 @@ import asyncio
 import errno
 import logging
 import shutil
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeproof.contract.canonical import sha256_hex
 from edgeproof.contract.errors import Refused, StageFailed, Unavailable
@@ -31,12 +30,23 @@ _log = logging.getLogger(__name__)
 TRANSFER_PATIENCE_SECONDS: Final = 300.0
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-Outcome = PendingResult | StageFailed | None
-"""A result to deliver, a failure to report, or None: the lease is lost and there is nothing to say."""
+
+class Finished(NamedTuple):
+    """A result to deliver, and the files that it names by digest, which lie in the run's workspace."""
+
+    result: PendingResult
+    files: dict[str, Path]
+
+
+Outcome = Finished | StageFailed | None
+"""What to deliver, a failure to report, or None: the lease is lost and there is nothing to say."""
 
 
 class LeasedRun:
-    """``boot_id`` names this boot of the device, as every statement it signs does."""
+    """``boot_id`` names this boot of the device, as every statement it signs does.
+
+    The workspace is there until ``clear``: what was made in it is still to be delivered.
+    """
 
     def __init__(
         self, session: Session, home: RunnerHome, boot_id: str, claimed: ClaimedRun, work: Work = do_work
@@ -46,8 +56,14 @@ class LeasedRun:
         self._boot_id = boot_id
         self._claimed = claimed
         self._do_work = work
+        self._workspace: Path | None = None
         self.lease = Lease(claimed.attempt, claimed.lease_token)
-        self.keeper = LeaseKeeper(session, claimed)
+        self.keeper = LeaseKeeper(session, claimed.run_id, self.lease, claimed.heartbeat_seconds)
+
+    def clear(self) -> None:
+        """Remove the workspace."""
+        if self._workspace is not None:
+            shutil.rmtree(self._workspace, ignore_errors=True)
 
     async def outcome(self, keeping: asyncio.Task[str], stop: asyncio.Event) -> Outcome:
         """Do the work, unless ``keeping`` (the keeper's task) or ``stop`` ends it first."""
@@ -70,18 +86,18 @@ class LeasedRun:
 
     async def _work(self) -> Outcome:
         run_id = self._claimed.run_id
-        workspace: Path | None = None
         try:
-            workspace = self._home.new_workspace()
-            product = await self._produce(workspace)
-            await self._upload(product)
-            return PendingResult(
+            self._workspace = self._home.new_workspace()
+            product = await self._produce(self._workspace)
+            result = PendingResult(
                 run_id=run_id,
                 job_id=self._claimed.job_id,
                 attempt=self.lease.attempt,
                 lease_token=self.lease.token,
+                heartbeat_seconds=self._claimed.heartbeat_seconds,
                 envelope=product.envelope.decode(),
             )
+            return Finished(result, product.files)
         except StageFailed as error:
             _log.warning("run %s: %s", run_id, error)
             return error
@@ -97,9 +113,6 @@ class LeasedRun:
             _log.exception("run %s: this device failed", run_id)
             code = "disk_full" if error.errno in _DISK_FULL else "stage_crashed"
             return StageFailed(code, str(error), fault="device", retryable=True)
-        finally:
-            if workspace is not None:
-                shutil.rmtree(workspace, ignore_errors=True)
 
     async def _produce(self, workspace: Path) -> Product:
         key = self._session.key
@@ -126,8 +139,3 @@ class LeasedRun:
                 raise StageFailed("disk_full", error.detail, fault="device", retryable=True) from error
 
         await self._session.persist(ask, patience=TRANSFER_PATIENCE_SECONDS)
-
-    async def _upload(self, product: Product) -> None:
-        upload = partial(self._session.control_plane.upload, run_id=self._claimed.run_id, lease=self.lease)
-        for digest, path in product.files.items():
-            await self._session.persist(partial(upload, path, digest), patience=TRANSFER_PATIENCE_SECONDS)

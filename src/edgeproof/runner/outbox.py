@@ -1,14 +1,16 @@
 """Signed results that were not delivered yet, on disk, so that a restart loses none.
 
-One file a run. A result leaves the outbox when the server has answered for good: accepted, or refused
-for good (``delivery.FINAL``).
+One file a run, and beside it a folder with what the result names and is still to be uploaded. A result leaves
+the outbox when the server has answered for good: accepted, or refused for good (``delivery.FINAL``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -22,12 +24,14 @@ _log = logging.getLogger(__name__)
 
 
 class PendingResult(Wire, frozen=True, kw_only=True):
-    """An envelope as signed, with the lease it was made under. ``job_id`` is for the log alone."""
+    """An envelope as signed, with the lease it was made under. ``job_id`` is for the log alone;
+    ``heartbeat_seconds`` is how often the lease is to be renewed."""
 
     run_id: str
     job_id: str | None = None
     attempt: int
     lease_token: str
+    heartbeat_seconds: float = 30.0
     envelope: str
 
     @property
@@ -41,11 +45,34 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put(self, result: PendingResult) -> None:
-        write_private(self._path(result.run_id), msgspec.json.encode(result))
+    def put(self, result: PendingResult, files: Mapping[str, Path]) -> None:
+        """Keep ``result`` and, by their digests, the ``files`` to be uploaded before it; durable on return.
+
+        Raises ``OSError``, and nothing is kept then.
+        """
+        try:
+            if files:
+                self._keep_files(self._files(result.run_id), files)
+            write_private(self._path(result.run_id), msgspec.json.encode(result))
+        except BaseException:
+            shutil.rmtree(self._files(result.run_id), ignore_errors=True)
+            raise
+
+    def files(self, run_id: str) -> dict[str, Path]:
+        """What is still to be uploaded for a kept result, by digest."""
+        folder = self._files(run_id)
+        return {path.name: path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
 
     def drop(self, run_id: str) -> None:
         self._path(run_id).unlink(missing_ok=True)
+        shutil.rmtree(self._files(run_id), ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove files whose result is not here: their process ended before it was kept, or while it was
+        dropped."""
+        for folder in self._folder.glob("*.files"):
+            if not folder.with_suffix(".json").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def pending(self) -> Iterator[PendingResult]:
         for path in sorted(self._folder.glob("*.json")):
@@ -66,6 +93,29 @@ class Outbox:
     def holds(self, run_id: str) -> bool:
         return self._path(run_id).exists()
 
+    @staticmethod
+    def _keep_files(folder: Path, files: Mapping[str, Path]) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for digest, path in files.items():
+            try:
+                (folder / digest).hardlink_to(path)
+            except OSError:
+                # Not every file system has links.
+                shutil.copyfile(path, folder / digest)
+            _sync(folder / digest)
+        _sync(folder)
+
     def _path(self, run_id: str) -> Path:
         # A run id is text, never a path: its digest names the file.
         return self._folder / f"{sha256_hex(run_id.encode())}.json"
+
+    def _files(self, run_id: str) -> Path:
+        return self._path(run_id).with_suffix(".files")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -55,7 +55,8 @@ async def test_a_result_from_the_outbox_is_delivered_once(
             attempt=claimed.attempt,
             lease_token=claimed.lease_token,
             envelope=made.envelope.decode(),
-        )
+        ),
+        {},
     )
     (file,) = tmp_path.glob("*.json")
     refused = await deliver(file, url, other_user.token)

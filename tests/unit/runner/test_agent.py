@@ -58,6 +58,47 @@ async def test_a_result_that_cannot_be_kept_is_delivered_all_the_same(
     assert (run.state, run.failures) == ("COMPLETE", [])
 
 
+async def test_a_finished_result_outlives_an_outage_before_its_upload_and_a_restart(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig
+) -> None:
+    run, other, stop = server.add(config), server.add(config), asyncio.Event()
+    server.absent(10**9, "upload")
+    serving = asyncio.create_task(agent.serve(stop))
+    async with asyncio.timeout(20):
+        while server.calls.count("upload") < 3:
+            await asyncio.sleep(0)
+        stop.set()
+        await serving
+    # What it cannot upload it does not make more of.
+    assert (run.state, run.attempt, other.state) == ("CLAIMED", 1, "PENDING")
+    server.absent(0, "upload")
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    later = Agent(session, home, "boot", SimulatedWork(seconds=0), patience=0.0)
+    async with asyncio.timeout(20):
+        assert await later.serve(asyncio.Event(), max_runs=1) == 1
+    assert [(one.state, one.attempt, len(one.envelopes)) for one in (run, other)] == [("COMPLETE", 1, 1)] * 2
+    assert (list(home.outbox.iterdir()), list(home.work.iterdir())) == ([], [])
+
+
+async def test_a_wish_to_cancel_ends_an_upload(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig
+) -> None:
+    run = server.add(config)
+    entered = asyncio.Event()
+
+    async def endless(*_: Any, **__: Any) -> None:
+        run.cancel_requested = True
+        entered.set()
+        await asyncio.Event().wait()
+
+    server.upload = endless  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        assert await agent.serve(asyncio.Event(), max_runs=1) == 1
+    assert entered.is_set()
+    assert [one.code for one in run.failures] == ["cancelled"]
+    assert (list(home.outbox.iterdir()), list(home.work.iterdir())) == ([], [])
+
+
 async def test_a_runner_whose_uploads_find_no_room_says_so_before_it_uses_up_the_attempts(
     server: SimulatedServer, agent: Agent, config: ForgeConfig
 ) -> None:

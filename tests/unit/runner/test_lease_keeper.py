@@ -8,6 +8,7 @@ from edgeproof.client.exchange import RetryPolicy
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import MAX_STATUS, Capabilities, ClaimRequest
 from edgeproof.contract.statements import ForgeConfig
+from edgeproof.domain.runs import Lease
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.lease_keeper import LeaseKeeper
 from edgeproof.runner.session import Session
@@ -37,7 +38,8 @@ async def test_the_stages_message_is_the_status_and_is_told_when_it_changed(
     run = server.add(config)
     claimed = await server.claim(ClaimRequest())
     assert claimed is not None
-    keeper = LeaseKeeper(session, claimed)
+    lease = Lease(claimed.attempt, claimed.lease_token)
+    keeper = LeaseKeeper(session, claimed.run_id, lease, claimed.heartbeat_seconds)
     keeping = asyncio.create_task(keeper.keep())
     async with asyncio.timeout(20):
         for told in (says("waiting for the device"), says("measuring"), says("measuring", 1), says(None, 2)):
