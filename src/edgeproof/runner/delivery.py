@@ -147,8 +147,8 @@ class Delivery:
             self._session.control_plane.upload, path, digest, run_id=result.run_id, lease=result.lease
         )
         await self._session.persist(upload, stop, patience=self._patience)
-        # The control plane has it: after a restart it is not sent again.
-        path.unlink(missing_ok=True)
+        # After a restart it is not sent again.
+        self._outbox.uploaded(result.run_id, digest)
 
     async def report(self, run_id: str, lease: Lease, error: StageFailed) -> StageFailed:
         """Say that the run failed, if the control plane can be told. Returns ``error``."""

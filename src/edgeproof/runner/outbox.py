@@ -63,6 +63,13 @@ class Outbox:
         folder = self._files(run_id)
         return {path.name: path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
 
+    def uploaded(self, run_id: str, digest: str) -> None:
+        """The control plane has that file."""
+        folder = self._files(run_id)
+        with contextlib.suppress(OSError):
+            (folder / digest).unlink(missing_ok=True)
+            folder.rmdir()
+
     def drop(self, run_id: str) -> None:
         self._path(run_id).unlink(missing_ok=True)
         shutil.rmtree(self._files(run_id), ignore_errors=True)

@@ -131,7 +131,7 @@ async def test_what_was_uploaded_is_not_uploaded_again(desk: Desk, home: RunnerH
     desk.server.absent(1, "submit")
     await desk.delivery.deliver(desk.result, named(desk, home), asyncio.Event())
     assert desk.kept()
-    assert desk.outbox.files(desk.run.run_id) == {}
+    assert [path.suffix for path in home.outbox.iterdir()] == [".json"]
     await desk.delivery.deliver_pending(asyncio.Event())
     assert desk.server.calls.count("upload") == 1
     assert not desk.kept()
