@@ -156,6 +156,23 @@ def test_an_upload_that_never_arrives(user: Client, wire: CuttingProxy, one: Dev
     assert attempts(demand_done_once(user, job_id)) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_runner_killed_with_a_finished_result_amid_its_upload(
+    user: Client, wire: CuttingProxy, one: Device, tmp_path: Path, arrived: bool
+) -> None:
+    """What it made lies in its outbox by then, and nothing of it is made again."""
+    upload = (wire.swallow_reply if arrived else wire.hold)("PUT", ARTIFACT)
+    job_id = queue(user, tmp_path)
+    one.start()
+    upload.wait()
+    assert one.outbox != []
+    one.kill()
+    upload.cut()
+    one.start()
+    assert attempts(demand_done_once(user, job_id)) == [1, 1, 1]
+    assert one.outbox == []
+
+
 def test_a_server_killed_while_a_heartbeat_is_on_its_way(
     bare: Up, user: Client, wire: CuttingProxy, one: Device, tmp_path: Path
 ) -> None:
