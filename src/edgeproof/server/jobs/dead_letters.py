@@ -30,10 +30,10 @@ _PAGE: Final = """
 SELECT o.run_id, r.job_id, r.stage, r.role, o.attempt, o.runner_id, o.failure, o.finished_at,
     again.job_id AS retried_by
 FROM run_outcomes o JOIN runs r USING (run_id) LEFT JOIN jobs again ON again.retry_of = r.job_id
-WHERE o.exhausted AND ($1::text IS NULL OR (o.finished_at, o.run_id) < (
-    SELECT finished_at, run_id FROM run_outcomes WHERE run_id = $1))
-ORDER BY o.finished_at DESC, o.run_id DESC LIMIT $2
+WHERE o.exhausted AND ($1::text IS NULL OR (o.finished_at, o.run_id) < ($2::timestamptz, $1))
+ORDER BY o.finished_at DESC, o.run_id DESC LIMIT $3
 """
+_PLACE: Final = "SELECT finished_at FROM run_outcomes WHERE exhausted AND run_id = $1"
 _OLD: Final = """
 SELECT job_id, status, input_summary, policy_digest FROM jobs
 WHERE job_id = $1 AND (owner_id = $2 OR $3) FOR UPDATE
@@ -56,9 +56,13 @@ SELECT $2, digest, role FROM job_artifacts WHERE job_id = $1 AND role IN ('input
 async def dead_letters(
     plane: ControlPlane, principal: Principal, *, cursor: str | None = None, limit: int = 100
 ) -> DeadLetterPage:
-    """Newest first. Raises ``Refused`` (``forbidden``)."""
+    """Newest first. Raises ``Refused``: ``forbidden``; ``invalid_request`` for a cursor that no page gave."""
     require(principal, "admin")
-    rows = await plane.database.pool.fetch(_PAGE, cursor, limit + 1)
+    pool = plane.database.pool
+    place = None if cursor is None else await pool.fetchval(_PLACE, cursor)
+    if cursor is not None and place is None:
+        raise Refused("invalid_request", "no page gave this cursor")
+    rows = await pool.fetch(_PAGE, cursor, place, limit + 1)
     shown = rows[:limit]
     return DeadLetterPage(
         runs=tuple(_letter(row) for row in shown),

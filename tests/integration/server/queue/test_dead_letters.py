@@ -99,6 +99,16 @@ async def test_the_list_comes_in_pages_newest_first(yard: Any, operator: Princip
     assert seen == jobs[::-1]
 
 
+async def test_a_cursor_that_no_page_gave_is_refused(yard: Any, operator: Principal) -> None:
+    await use_up(yard)
+    await yard.analyze()
+    alive = await yard.one.take()
+    await yard.one.fail(alive, retryable=False)
+    for cursor in ("zz", "", alive.run_id):
+        with pytest.raises(Refused, match="invalid_request"):
+            await dead_letters(yard.plane, operator, cursor=cursor)
+
+
 async def test_the_queue_tells_how_it_stands(yard: Any, operator: Principal) -> None:
     await yard.analyze()
     await yard.one.take()
