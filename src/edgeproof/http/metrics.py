@@ -35,7 +35,8 @@ async def get_metrics(request: StrictRequest) -> Response[bytes]:
     plane = plane_of(request)
     if not plane.settings.metrics_open:
         require(await authenticate(plane, bearer_token(request.headers.get("authorization"))), "admin")
-    return Response(await metrics_document(plane), media_type=CONTENT_TYPE_LATEST)
+    # As a header: to a media type Litestar would add its own charset.
+    return Response(await metrics_document(plane), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class Observed(ASGIMiddleware):

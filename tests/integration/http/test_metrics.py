@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgeproof.client import ControlPlaneClient
@@ -36,6 +37,7 @@ def settings(url: str) -> Settings:
 async def scrape(raw: httpx.AsyncClient, admin: ControlPlaneClient) -> Values:
     answer = await raw.get("/metrics", headers={"Authorization": f"Bearer {admin.token}"})
     assert answer.status_code == 200
+    assert answer.headers.get_list("content-type") == [CONTENT_TYPE_LATEST]
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(answer.text)
