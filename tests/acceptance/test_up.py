@@ -117,6 +117,15 @@ def test_what_it_keeps_is_private(system: Up) -> None:
         assert (system.data_dir / name).stat().st_mode & 0o777 == 0o600
 
 
+def test_without_a_runner_there_is_no_token_for_one(data_dir: Path) -> None:
+    left = data_dir / "enrolment-token"
+    left.write_text("of an earlier start")
+    with up(data_dir, "--no-runner") as system:
+        assert not left.exists()
+        told = edgeproof("runner", "tokens", "list", "--json", "--data-dir", str(system.data_dir))
+        assert json.loads(told.stdout)["tokens"] == []
+
+
 def test_an_owners_own_database_is_used_and_left_alone(tmp_path: Path) -> None:
     async def with_own_database() -> None:
         async with EmbeddedPostgres(tmp_path / "owners") as address:

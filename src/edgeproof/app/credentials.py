@@ -46,6 +46,11 @@ async def write_enrolment_token(plane: ControlPlane, data_dir: Path, admin_token
     _write_private(data_dir / ENROLMENT_FILE, token.encode())
 
 
+def drop_enrolment_token(data_dir: Path) -> None:
+    """What an earlier start left for a runner that this one has not."""
+    (data_dir / ENROLMENT_FILE).unlink(missing_ok=True)
+
+
 async def _knows(plane: ControlPlane, token: str) -> bool:
     try:
         await authenticate(plane, token)

@@ -23,7 +23,7 @@ from granian.server.embed import Server
 
 from edgeproof.app.artifact_place import artifact_place
 from edgeproof.app.child_process import allow_many_files, die_with_parent
-from edgeproof.app.credentials import ensure_credentials, write_enrolment_token
+from edgeproof.app.credentials import drop_enrolment_token, ensure_credentials, write_enrolment_token
 from edgeproof.app.log_output import configure_logging
 from edgeproof.app.static_keys import read_static_keys
 from edgeproof.cli.use_cases import LogFormat
@@ -80,6 +80,8 @@ class ServeConfig(Wire, frozen=True, kw_only=True):
     metrics_open: bool = False
     dev: bool = False
     runner_keys: str | None = None
+    local_runner: bool = False
+    """Whether a runner on this machine is to be let in by the folder's enrolment token."""
 
 
 class Ready(Wire, frozen=True, kw_only=True):
@@ -108,7 +110,10 @@ async def serve(config: ServeConfig, dsn: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await keep_static_keys(plane.database, static_keys)
     credentials = await ensure_credentials(plane, data_dir, config.tls_cert)
-    await write_enrolment_token(plane, data_dir, credentials.admin_token)
+    if config.local_runner:
+        await write_enrolment_token(plane, data_dir, credentials.admin_token)
+    else:
+        drop_enrolment_token(data_dir)
     app = InFlight(create_app(plane))
     server = Server(
         app,

@@ -270,4 +270,5 @@ def serve_config(options: UpOptions, data_dir: Path, port: int) -> ServeConfig:
         metrics_open=options.metrics_open,
         dev=options.dev,
         runner_keys=str(options.runner_keys.resolve()) if options.runner_keys else None,
+        local_runner=options.runners > 0,
     )
