@@ -17,6 +17,11 @@ def lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
+def test_commands_print_by_the_console_that_makes_others_words_safe() -> None:
+    cli = [*(SOURCE / "cli").glob("*.py"), SOURCE / "app" / "demo.py"]
+    assert [path.name for path in cli if "import Console" in path.read_text()] == ["terminal.py"]
+
+
 def test_no_file_is_over_the_cap_and_nine_in_ten_are_small() -> None:
     sizes = {path: lines(path) for path in FILES}
     assert not {str(path.relative_to(SOURCE)): size for path, size in sizes.items() if size > HARD_CAP}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from rich.console import Console
 
 from edgeproof.app.child_process import stop_process
 from edgeproof.app.serve import DATABASE_VARIABLE, Ready
@@ -25,6 +24,7 @@ from edgeproof.cli.connection import read_credentials
 from edgeproof.cli.display import LiveJob, live, print_candidates
 from edgeproof.cli.printing import echo_json
 from edgeproof.cli.results import summary, write_results
+from edgeproof.cli.terminal import Terminal
 from edgeproof.cli.use_cases import DemoOptions
 from edgeproof.client.transport import ControlPlaneClient
 from edgeproof.contract.errors import Refused, Unavailable
@@ -72,7 +72,7 @@ async def _demo(options: DemoOptions) -> int:
     for _, analysis in chosen:
         if not analysis.model.exists():
             raise Refused("invalid_request", f"{analysis.model} is missing: run this in the repository")
-    console = Console(stderr=options.json, highlight=False)
+    console = Terminal(stderr=options.json)
     done: list[tuple[str, JobView]] = []
     with tempfile.TemporaryDirectory(prefix="edgeproof-demo-") as folder:
         async with _system(Path(folder), options.out / _LOG_NAME) as client:

@@ -120,13 +120,12 @@ def analyze(
 
 
 async def _analyze(connected: Any, analysis: Any, out: Path | None, detach: bool, as_json: bool) -> int:
-    from rich.console import Console
-
     from edgeproof.cli.analysis import follow, submit
     from edgeproof.cli.display import LiveJob, live, print_job, run_line
     from edgeproof.cli.printing import echo_json
+    from edgeproof.cli.terminal import Terminal
 
-    progress_console = Console(stderr=True)
+    progress_console = Terminal(stderr=True)
     async with connected.client() as client:
         job = await submit(client, analysis)
         for run in job.runs:
@@ -143,5 +142,5 @@ async def _analyze(connected: Any, analysis: Any, out: Path | None, detach: bool
     if as_json:
         echo_json(job)
     else:
-        print_job(Console(highlight=False, soft_wrap=True), job)
+        print_job(Terminal(soft_wrap=True), job)
     return 0 if detach else exits.of_job(job)

@@ -11,7 +11,7 @@ import click
 
 from edgeproof.cli import exits
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.audit import AuditEntry, AuditList
 from edgeproof.contract.errors import Refused
 
@@ -58,9 +58,9 @@ def list_(
         return
     for entry in page.entries:
         told = " ".join(f"{name}={value}" for name, value in sorted(entry.data.items()))
-        click.echo(f"{entry.entry_id} {entry.at} {entry.actor} {entry.act} {entry.subject} {told}".rstrip())
+        echo_lines(f"{entry.entry_id} {entry.at} {entry.actor} {entry.act} {entry.subject} {told}".rstrip())
     if page.next_before is not None:
-        click.echo(f"more: --before {page.next_before}")
+        echo_lines(f"more: --before {page.next_before}")
 
 
 @audit.command()
@@ -108,11 +108,11 @@ def verify(
         echo_json(told)
     else:
         for fault in check.faults:
-            click.echo(fault)
-        click.echo(f"sealed    {check.entries} entries under {check.seals} seals")
-        click.echo(f"head      {check.seals}:{check.head.hex()}")
-        click.echo(f"unsealed  {len(ids)}" + (f": entries {min(ids)} to {max(ids)}" if ids else ""))
-        click.echo("the log does not hold" if check.faults else "the log holds")
+            echo_lines(fault)
+        echo_lines(f"sealed    {check.entries} entries under {check.seals} seals")
+        echo_lines(f"head      {check.seals}:{check.head.hex()}")
+        echo_lines(f"unsealed  {len(ids)}" + (f": entries {min(ids)} to {max(ids)}" if ids else ""))
+        echo_lines("the log does not hold" if check.faults else "the log holds")
     return exits.ERROR if check.faults else exits.DEPLOYABLE
 
 

@@ -11,7 +11,7 @@ import click
 from edgeproof.cli import exits
 from edgeproof.cli.json_files import read_json_object
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.ids import digest_of_uri, is_id
 from edgeproof.contract.point_policy import ThresholdChanges
@@ -83,7 +83,7 @@ def compare(
     if as_json:
         echo_json(bundle)
     else:
-        click.echo(rendered["markdown"], nl=False)
+        echo_lines(*rendered["markdown"].removesuffix("\n").split("\n"))
     return exits.of_decision(bundle["deployment_decision"])
 
 

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from edgeproof.cli.options import json_option
+from edgeproof.cli.printing import echo_lines
 from edgeproof.cli.use_cases import InstallOptions, JoinOptions, UseCases
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -68,8 +69,8 @@ def join(
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
         return
-    click.echo(f"Joined {report.server}\nas {report.runner_id}, key {report.key}")
-    click.echo(f"Isolation: {report.isolation}. Now: edgeproof runner start")
+    echo_lines(f"Joined {report.server}", f"as {report.runner_id}, key {report.key}")
+    echo_lines(f"Isolation: {report.isolation}. Now: edgeproof runner start")
 
 
 @click.command()
@@ -98,7 +99,7 @@ def status(use_cases: UseCases, home: Path, as_json: bool) -> None:
         "last contact": report.last_contact_at or "never",
     }
     for name, value in rows.items():
-        click.echo(f"{name:<13}{value}")
+        echo_lines(f"{name:<13}{value}")
 
 
 @click.command()

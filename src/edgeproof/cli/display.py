@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -20,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from edgeproof.cli.printing import on_one_line
+from edgeproof.cli.terminal import Terminal
 from edgeproof.contract.jobs import JobEvent, JobView, RunView
 from edgeproof.lab.withdrawn import words
 
@@ -46,7 +46,7 @@ class LiveJob:
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress = progress
         self._name = name
-        self._task = progress.add_task(escape(name), total=None, detail="queued")
+        self._task = progress.add_task(_words(name), total=None, detail="queued")
 
     def on_event(self, event: JobEvent) -> None:
         data = event.data
@@ -56,7 +56,7 @@ class LiveJob:
                 self._task,
                 completed=data["completed"],
                 total=data.get("total"),
-                detail=escape(f"{step}: {data.get('message') or ''} ({data['unit']})"),
+                detail=_words(f"{step}: {data.get('message') or ''} ({data['unit']})"),
             )
         elif event.type == "metadata" and "state" in data:
             self._say(f"{data['stage']} {data['role']} {_RUN_STATES[data['state']]}")
@@ -64,7 +64,7 @@ class LiveJob:
             self._say(str(data["status"]))
 
     def _say(self, detail: str) -> None:
-        self._progress.update(self._task, detail=escape(detail), completed=0, total=None)
+        self._progress.update(self._task, detail=_words(detail), completed=0, total=None)
         if not self._progress.console.is_terminal:
             self._progress.console.print(f"{self._name}: {detail}", markup=False, soft_wrap=True)
 
@@ -73,7 +73,7 @@ class LiveJob:
 
 
 @contextmanager
-def live(console: Console) -> Iterator[Progress]:
+def live(console: Terminal) -> Iterator[Progress]:
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -101,12 +101,13 @@ def comparison_of(job: JobView) -> dict[str, Any]:
     return result
 
 
-def print_job(console: Console, job: JobView) -> None:
+def print_job(console: Terminal, job: JobView) -> None:
     """A job's decision with its reasons, or its error."""
     console.print(f"job      {escape(job.job_id)}")
     if job.error is not None:
         error = job.error
-        console.print(f"[red]{job.status}[/] in {error.stage}: {escape(f'{error.message} [{error.code}]')}")
+        told = f"{error.stage}: {error.message} [{error.code}]"
+        console.print(f"[red]{job.status}[/] in {escape(told)}")
         if error.fault is not None:
             again = "trying again may help" if error.retryable else "trying again will not help"
             console.print(f"fault    {error.fault}; {again}")
@@ -134,11 +135,11 @@ def run_line(run: RunView) -> str:
     if run.queue_position is not None:
         told += f", place {run.queue_position} in the queue"
     if run.status_text:
-        told += f", {on_one_line(run.status_text)}"
+        told += f", {run.status_text}"
     return f"{told}, waiting for {'; '.join(run.waiting_for)}" if run.waiting_for else told
 
 
-def print_candidates(console: Console, rows: Sequence[tuple[str, JobView]]) -> None:
+def print_candidates(console: Terminal, rows: Sequence[tuple[str, JobView]]) -> None:
     """One line a candidate, then why each was decided so."""
     table = Table(title="Candidates against the baseline, on this device", box=SIMPLE_HEAD)
     for heading in ("candidate", "decision", "p50 ms", "ratio [interval]", "top-1 %"):
@@ -151,6 +152,11 @@ def print_candidates(console: Console, rows: Sequence[tuple[str, JobView]]) -> N
     for name, job in rows:
         console.print(f"{escape(name)}: {escape(_why(job))}")
     console.print()
+
+
+def _words(text: str) -> str:
+    """For a progress' column, which no console looks through."""
+    return escape(on_one_line(text))
 
 
 def _coloured(decision: str) -> str:

@@ -21,10 +21,11 @@ def doctor(use_cases: UseCases, data_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(report).decode())
         return
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False, soft_wrap=True)
+    from edgeproof.cli.terminal import Terminal
+
+    console = Terminal(soft_wrap=True)
     for check in report.checks:
         mark = "[green]ok[/]     " if check.ok else "[yellow]missing[/]"
         console.print(f"{mark} {check.name}: {escape(check.detail)}")

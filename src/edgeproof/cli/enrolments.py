@@ -8,7 +8,7 @@ import click
 
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.options import json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.runners import EnrolmentTokenView
 
 
@@ -30,7 +30,7 @@ def list_(
         echo_json(found)
         return
     for one in found.tokens:
-        click.echo(_line(one))
+        echo_lines(_line(one))
 
 
 @tokens.command()
@@ -53,7 +53,7 @@ def revoke(
     if as_json:
         echo_json(ended)
     else:
-        click.echo(_line(ended))
+        echo_lines(_line(ended))
 
 
 def _line(one: EnrolmentTokenView) -> str:

@@ -52,7 +52,9 @@ def of_reading(job: JobView) -> int:
     return REVIEW if decision and decision.get("basis") != "signed" else DEPLOYABLE
 
 
-def message(error: EdgeproofError) -> str:
-    lines = [f"error: {error.detail} [{error.code}]"]
-    lines += [f"  {one.path}: {one.message}" for one in error.errors]
-    return "\n".join(lines)
+def lines(error: EdgeproofError) -> list[str]:
+    """What a terminal is told of it."""
+    return [
+        f"error: {error.detail} [{error.code}]",
+        *(f"  {one.path}: {one.message}" for one in error.errors),
+    ]

@@ -14,7 +14,7 @@ from edgeproof.cli.ages import age
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.fleet_keys import key_line, keys
 from edgeproof.cli.options import json_option, server_options
-from edgeproof.cli.printing import echo_json, on_one_line
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.cli.standing import drain, quarantine, release
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def list_(
     if as_json:
         echo_json(found)
         return
-    from rich.console import Console
+    from edgeproof.cli.terminal import Terminal
 
-    Console(highlight=False).print(runners_table(found.runners, datetime.now(UTC)))
+    Terminal().print(runners_table(found.runners, datetime.now(UTC)))
 
 
 def runners_table(runners: Sequence[RunnerView], now: datetime) -> Table:
@@ -69,8 +69,8 @@ def runners_table(runners: Sequence[RunnerView], now: datetime) -> Table:
         device = ", ".join((told.device_class, *(gpu.name for gpu in told.gpus)))
         backends = ", ".join(engine.name for engine in told.backends) or "no backend"
         table.add_row(
-            *(one.runner_id, escape(on_one_line(one.hostname))),
-            escape(on_one_line(f"{device}; {backends}; {told.isolation}")),
+            *(one.runner_id, escape(one.hostname)),
+            escape(f"{device}; {backends}; {told.isolation}"),
             *(one.standing, age(one.last_seen_at, now)),
         )
     return table
@@ -97,17 +97,17 @@ def show(
     from edgeproof.domain.requirements import in_words
 
     runner = found.runner
-    click.echo(f"runner    {runner.runner_id} on {runner.hostname}, last seen {runner.last_seen_at}")
+    echo_lines(f"runner    {runner.runner_id} on {runner.hostname}, last seen {runner.last_seen_at}")
     why = f": {runner.standing_reason}" if runner.standing_reason else ""
-    click.echo(f"standing  {runner.standing}{why}")
+    echo_lines(f"standing  {runner.standing}{why}")
     for kind, words in lines_of(runner.capabilities):
-        click.echo(f"{kind:<9} {words}")
+        echo_lines(f"{kind:<9} {words}")
     for one in found.classes:
-        click.echo(f"does      {in_words(one.needs)}; {one.pending} wait")
+        echo_lines(f"does      {in_words(one.needs)}; {one.pending} wait")
     for key in found.keys:
-        click.echo(f"key       {key_line(key)}")
+        echo_lines(f"key       {key_line(key)}")
     for run in found.holding:
-        says = f": {on_one_line(run.status_text)}" if run.status_text else ""
-        click.echo(f"holds     {run.run_id} ({run.stage} of {run.job_id}) until {run.lease_expires_at}{says}")
+        says = f": {run.status_text}" if run.status_text else ""
+        echo_lines(f"holds     {run.run_id} ({run.stage} of {run.job_id}) until {run.lease_expires_at}{says}")
     for state, runs in sorted(found.outcomes.items()):
-        click.echo(f"{state.lower():<9} {runs}")
+        echo_lines(f"{state.lower():<9} {runs}")

@@ -9,7 +9,7 @@ import click
 
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.options import json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.fleet import RemoveKeyRequest, RotateKeyRequest, RunnerKeyView
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def list_keys(
         echo_json(found)
         return
     for key in found.keys:
-        click.echo(key_line(key))
+        echo_lines(key_line(key))
 
 
 @keys.command()
@@ -55,7 +55,7 @@ def add(
     if as_json:
         echo_json(added)
     else:
-        click.echo(key_line(added))
+        echo_lines(key_line(added))
 
 
 @keys.command()
@@ -82,10 +82,10 @@ def remove(
     if as_json:
         echo_json(removed)
         return
-    click.echo(key_line(removed.key))
-    click.echo(f"{removed.leases_ended} leases ended, {len(removed.withdrawn)} decisions need review again")
+    echo_lines(key_line(removed.key))
+    echo_lines(f"{removed.leases_ended} leases ended, {len(removed.withdrawn)} decisions need review again")
     for job_id in removed.withdrawn:
-        click.echo(f"  {job_id}")
+        echo_lines(f"  {job_id}")
 
 
 @keys.command()
@@ -112,8 +112,8 @@ def rotate(
     if as_json:
         echo_json(rotated)
         return
-    click.echo(key_line(rotated.old))
-    click.echo(key_line(rotated.new))
+    echo_lines(key_line(rotated.old))
+    echo_lines(key_line(rotated.new))
 
 
 @keys.command()
@@ -144,7 +144,7 @@ def trust(context: click.Context, out: Path, server: str | None, token: str | No
     from edgeproof.cli.analysis import write_whole
 
     write_whole(out, ask_as_admin(context, server, token, data_dir, ask, pinned=True))
-    click.echo(str(out))
+    echo_lines(str(out))
 
 
 def key_line(key: RunnerKeyView) -> str:

@@ -69,11 +69,12 @@ def _read(path: Path) -> Detections:
 
 
 def _print(told: GuardAnalysis) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    from edgeproof.cli.terminal import Terminal
+
+    console = Terminal(soft_wrap=True)
     console.print(f"guard    {told.status} ({told.guard_verdict}): {escape(told.primary_reason)}")
     table = Table("rule", "status", "severity", "", box=None)
     for one in told.evidence:

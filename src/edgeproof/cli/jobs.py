@@ -55,15 +55,15 @@ def list_(
     if as_json:
         echo_json(page)
         return
-    from rich.console import Console
     from rich.table import Table
 
     from edgeproof.cli.display import decision_of
+    from edgeproof.cli.terminal import Terminal
 
     table = Table("job", "status", "decision", "created", box=None)
     for job in page.jobs:
         table.add_row(job.job_id, job.status, decision_of(job).get("decision", "–"), job.created_at)
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(table)
     if page.next_cursor:
         console.print(f"more: --cursor {page.next_cursor}")
@@ -104,13 +104,12 @@ def watch(
     connected = connection(context, server, token, data_dir)
 
     async def ask() -> JobView:
-        from rich.console import Console
-
         from edgeproof.cli.analysis import follow
         from edgeproof.cli.display import LiveJob, live
+        from edgeproof.cli.terminal import Terminal
 
         async with connected.client() as client:
-            with live(Console(stderr=True)) as progress:
+            with live(Terminal(stderr=True)) as progress:
                 return await follow(client, job_id, LiveJob(progress, job_id).on_event)
 
     job = asyncio.run(ask())
@@ -140,11 +139,10 @@ def _print(job: JobView, as_json: bool) -> None:
     if as_json:
         echo_json(job)
         return
-    from rich.console import Console
-
     from edgeproof.cli.display import print_job, run_line
+    from edgeproof.cli.terminal import Terminal
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     print_job(console, job)
     for run in job.runs:
         console.print(f"run      {run_line(run)}", markup=False)

@@ -10,7 +10,7 @@ import click
 
 from edgeproof.cli.json_files import read_json_object
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.bundle import Basis
 from edgeproof.contract.stored_results import ResultDocument, ResultFilter
 from edgeproof.lab.percentiles import bare_words
@@ -55,8 +55,9 @@ def list_(
     if as_json:
         echo_json(page)
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from edgeproof.cli.terminal import Terminal
 
     table = Table(box=None)
     # An id that is cut short names nothing.
@@ -69,7 +70,7 @@ def list_(
         mean = "dry run" if one.dry_run else f"{one.mean_ms:.4g}"
         row = (one.result_id, one.basis, one.compare_key, one.backend_key, mean, one.measured_at)
         table.add_row(*row)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Terminal(markup=False, soft_wrap=True)
     console.print(table)
     if page.next_cursor:
         console.print(f"more: --cursor {page.next_cursor}")
@@ -122,11 +123,12 @@ def echo_result(one: ResultDocument, as_json: bool) -> None:
     if as_json:
         echo_json(one)
         return
-    click.echo(f"result   {one.result_id}\ndigest   sha256:{one.digest}\nbasis    {one.basis} ({one.source})")
-    click.echo(f"work     {one.compare_key}\non       {one.backend_key}\nmeasured {one.measured_at}")
+    echo_lines(f"result   {one.result_id}", f"digest   sha256:{one.digest}")
+    echo_lines(f"basis    {one.basis} ({one.source})")
+    echo_lines(f"work     {one.compare_key}", f"on       {one.backend_key}", f"measured {one.measured_at}")
     for name in ("mean_ms", "p50_ms", "p95_ms", "p99_ms"):
         if (value := getattr(one, name)) is not None:
             told = bare_words(name)
-            click.echo(f"{name:<8} {value:.6g}{f' ({told})' if told else ''}")
+            echo_lines(f"{name:<8} {value:.6g}{f' ({told})' if told else ''}")
     for name, value in one.accuracy.items():
-        click.echo(f"{name} {value:.6g}")
+        echo_lines(f"{name} {value:.6g}")

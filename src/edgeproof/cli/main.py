@@ -10,6 +10,7 @@ import click
 
 from edgeproof import __version__
 from edgeproof.cli import exits
+from edgeproof.cli.printing import echo_lines
 from edgeproof.contract.errors import EdgeproofError, Problem
 
 # name -> (module, attribute, one line for the overview)
@@ -78,7 +79,7 @@ def _print_error(error: EdgeproofError) -> None:
         problem: Problem = error.problem()
         click.echo(msgspec.json.encode(problem).decode())
     else:
-        click.echo(exits.message(error), err=True)
+        echo_lines(*exits.lines(error), err=True)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.canonical import digest_of
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.policy import Policy
@@ -41,13 +41,14 @@ def list_(
     if as_json:
         echo_json(found)
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from edgeproof.cli.terminal import Terminal
 
     table = Table("policy", "version", "digest", "added by", "added", box=None)
     for one in found.policies:
         table.add_row(one.name, str(one.version), f"sha256:{one.digest}", one.added_by, one.added_at)
-    Console(highlight=False, soft_wrap=True).print(table)
+    Terminal(soft_wrap=True).print(table)
 
 
 @policy.command()
@@ -124,7 +125,7 @@ def _warn(policy: Policy) -> None:
     from edgeproof.lab.policies.cautions import cautions
 
     for one in cautions(policy):
-        click.echo(f"warning: {one.path}: {one.message}", err=True)
+        echo_lines(f"warning: {one.path}: {one.message}", err=True)
 
 
 def _print(view: Any, as_json: bool) -> None:
@@ -136,17 +137,17 @@ def _print(view: Any, as_json: bool) -> None:
 
 def _describe(one: Policy, digest: str) -> None:
     looks = ", ".join(str(look) for look in one.latency.looks)
-    click.echo(f"policy    {one.name} version {one.version}\ndigest    sha256:{digest}")
-    click.echo(f"isolation at least {one.min_isolation}")
-    click.echo(f"latency   looks at {looks} process pairs, {100 * one.latency.confidence:g} % in all")
+    echo_lines(f"policy    {one.name} version {one.version}", f"digest    sha256:{digest}")
+    echo_lines(f"isolation at least {one.min_isolation}")
+    echo_lines(f"latency   looks at {looks} process pairs, {100 * one.latency.confidence:g} % in all")
     for gate in one.latency.gates:
-        click.echo(f"  gate    {gate.metric} at most {gate.margin_pct:g} % slower")
-    click.echo(f"accuracy  at most {one.accuracy.margin_pp:g} pp lost, {100 * one.accuracy.confidence:g} %")
-    click.echo(
+        echo_lines(f"  gate    {gate.metric} at most {gate.margin_pct:g} % slower")
+    echo_lines(f"accuracy  at most {one.accuracy.margin_pp:g} pp lost, {100 * one.accuracy.confidence:g} %")
+    echo_lines(
         f"agreement top-1 {one.agreement.min_top1:g}, cosine {one.agreement.min_cosine:g}, "
         f"relative error {one.agreement.max_relative_error:g}"
     )
-    click.echo("rules")
+    echo_lines("rules")
     for rule in one.rules:
         facts = " and ".join(f"{fact} is {' or '.join(values)}" for fact, values in rule.when.items())
-        click.echo(f"  {rule.decision:<20} {rule.id}: {facts or 'always'}")
+        echo_lines(f"  {rule.decision:<20} {rule.id}: {facts or 'always'}")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 
 
 @click.group()
@@ -35,8 +35,8 @@ def stats(
     if as_json:
         echo_json(found)
         return
-    click.echo(f"pending {found.pending}, leased {found.leased} ({found.expired} expired), dead {found.dead}")
-    click.echo(
+    echo_lines(f"pending {found.pending}, leased {found.leased} ({found.expired} expired), dead {found.dead}")
+    echo_lines(
         f"runners {found.active_runners} active, {found.draining_runners} draining,"
         f" {found.quarantined_runners} quarantined"
     )
@@ -44,7 +44,7 @@ def stats(
 
     for one in found.classes:
         oldest = "" if one.oldest_seconds is None else f", the oldest for {one.oldest_seconds:.0f} s"
-        click.echo(
+        echo_lines(
             f"  {in_words(one.needs)}: {one.pending} wait{oldest};"
             f" {one.leased} leased; {one.runners} runners fit"
         )
@@ -78,12 +78,12 @@ def dead(
         return
     for one in page.runs:
         again = "" if one.retried_by is None else f"; done again as {one.retried_by}"
-        click.echo(
+        echo_lines(
             f"{one.finished_at}  {one.job_id}  {one.run_id}  {one.stage}  {one.attempts} attempts,"
             f" {one.failure.code}: {one.failure.message}{again}"
         )
     if not page.runs:
-        click.echo("no dead letters")
+        echo_lines("no dead letters")
 
 
 @queue.command()
@@ -111,4 +111,4 @@ def requeue(
         echo_json(views)
         return
     for view in views:
-        click.echo(f"{view.retry_of} is done again as {view.job_id}")
+        echo_lines(f"{view.retry_of} is done again as {view.job_id}")

@@ -9,6 +9,7 @@ import click
 
 from edgeproof.cli import exits
 from edgeproof.cli.options import connection, server_options
+from edgeproof.cli.printing import echo_lines
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import JobView
 
@@ -50,8 +51,8 @@ def report(
     from edgeproof.lab.withdrawn import words
 
     jobs = asyncio.run(ask())
-    click.echo(str(out / "report.html"))
+    echo_lines(str(out / "report.html"))
     for job in jobs:
         if job.withdrawn is not None:
-            click.echo(f"{job.job_id}: review required, {words(job.withdrawn)}")
+            echo_lines(f"{job.job_id}: review required, {words(job.withdrawn)}")
     return max(exits.of_reading(job) for job in jobs)

@@ -13,6 +13,7 @@ from edgeproof.cli.device import FILE, default_home, home_option, install, join,
 from edgeproof.cli.enrolments import tokens
 from edgeproof.cli.labels import own_labels
 from edgeproof.cli.options import connection, json_option, log_format_option, server_options
+from edgeproof.cli.printing import echo_lines
 from edgeproof.cli.use_cases import LogFormat, NoiseOptions, RunnerOptions, UseCases
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.jobs import Progress
@@ -95,7 +96,7 @@ def start(
     except Refused as error:
         if error.code not in exits.OPERATORS:
             raise
-        click.echo(exits.message(error), err=True)
+        echo_lines(*exits.lines(error), err=True)
         return exits.CONFIGURATION
     return 0
 
@@ -121,7 +122,7 @@ def noise(
     def report(progress: Progress) -> None:
         if not as_json:
             done = f"{progress.completed} of {progress.total} {progress.unit}"
-            click.echo(f"{progress.message}: {done}", err=True)
+            echo_lines(f"{progress.message}: {done}", err=True)
 
     floor = use_cases.noise(
         NoiseOptions(model=model, home=home, threads=threads or 0, batch=batch, on_progress=report)
@@ -130,12 +131,12 @@ def noise(
         click.echo(msgspec.json.encode(floor).decode())
         return
     for metric, percent in floor.floor_pct.items():
-        click.echo(f"{metric} {percent:.3g} %")
+        echo_lines(f"{metric} {percent:.3g} %")
     if waits_counted():
-        click.echo(f"blocks waited {100 * floor.background:.2g} % of their time for a processor")
+        echo_lines(f"blocks waited {100 * floor.background:.2g} % of their time for a processor")
     else:
-        click.echo("how long blocks waited for a processor this device does not tell")
-    click.echo(f"{floor.pairs} process pairs, conditions sha256:{floor.conditions}")
+        echo_lines("how long blocks waited for a processor this device does not tell")
+    echo_lines(f"{floor.pairs} process pairs, conditions sha256:{floor.conditions}")
 
 
 @runner.command()
@@ -171,5 +172,5 @@ def enrol(
     if as_json:
         click.echo(msgspec.json.encode({"server": address, "token": enrolment}).decode())
     else:
-        click.echo(f"On the other machine:\n  edgeproof runner join {address} --token {enrolment}")
-        click.echo("  edgeproof runner start")
+        echo_lines("On the other machine:", f"  edgeproof runner join {address} --token {enrolment}")
+        echo_lines("  edgeproof runner start")

@@ -9,7 +9,7 @@ import click
 
 from edgeproof.cli.asking import ask_as_admin
 from edgeproof.cli.options import json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 
 if TYPE_CHECKING:
     from edgeproof.contract.runners import RunnerStanding
@@ -37,7 +37,7 @@ def _standing(name: str, standing: RunnerStanding, help_: str) -> click.Command:
         if as_json:
             echo_json(view)
             return
-        click.echo(f"{view.runner_id} is {view.standing}; it holds {view.held} runs")
+        echo_lines(f"{view.runner_id} is {view.standing}; it holds {view.held} runs")
 
     return command
 

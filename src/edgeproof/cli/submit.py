@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import SubmitResponse
 
@@ -44,7 +44,7 @@ def submit(
     if as_json:
         echo_json(answer)
     else:
-        click.echo(f"run {answer.run_id} is {answer.state}, evidence sha256:{answer.evidence_digest}")
+        echo_lines(f"run {answer.run_id} is {answer.state}, evidence sha256:{answer.evidence_digest}")
 
 
 def _read(file: Path) -> PendingResult:

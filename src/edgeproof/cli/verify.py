@@ -9,6 +9,7 @@ import msgspec
 
 from edgeproof.cli import exits
 from edgeproof.cli.options import json_option
+from edgeproof.cli.printing import echo_lines
 from edgeproof.contract.errors import Refused
 
 _MAX_BYTES = 256 << 20
@@ -35,10 +36,10 @@ def verify(folder: Path, trust: Path | None, as_json: bool) -> int:
         click.echo(msgspec.json.encode(verified).decode())
     else:
         for one in verified.decisions:
-            click.echo(f"{one.job_id}: {one.decision} (policy {one.policy} sha256:{one.policy_digest})")
+            echo_lines(f"{one.job_id}: {one.decision} (policy {one.policy} sha256:{one.policy_digest})")
             if one.withdrawn:
-                click.echo(f"  review required: {one.withdrawn}")
-        click.echo(
+                echo_lines(f"  review required: {one.withdrawn}")
+        echo_lines(
             f"verified: {len(verified.decisions)} decisions, every signature and every number holds"
             if verified.anchored
             else "consistent, but not anchored: give --trust to say whose signature counts"

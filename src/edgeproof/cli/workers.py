@@ -13,7 +13,7 @@ import msgspec
 
 from edgeproof.cli import exits
 from edgeproof.cli.options import connection, json_option, server_options
-from edgeproof.cli.printing import echo_json
+from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.worker import WorkerRequest
 
@@ -50,7 +50,7 @@ def create(
     if as_json:
         echo_json(made)
     else:
-        click.echo(f"worker {made.worker_id}\ntoken  {made.token}")
+        echo_lines(f"worker {made.worker_id}", f"token  {made.token}")
 
 
 @token.command(name="list")
@@ -65,14 +65,15 @@ def list_(
     if as_json:
         echo_json(found)
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from edgeproof.cli.terminal import Terminal
 
     table = Table("worker", "name", "created", "revoked", box=None)
     for one in found.workers:
         table.add_row(one.worker_id, escape(one.name), one.created_at, one.revoked_at or "–")
-    Console(highlight=False, soft_wrap=True).print(table)
+    Terminal(soft_wrap=True).print(table)
 
 
 @token.command()
@@ -93,7 +94,7 @@ def revoke(
     if as_json:
         echo_json(ended)
     else:
-        click.echo(f"worker {ended.worker_id} revoked at {ended.revoked_at}")
+        echo_lines(f"worker {ended.worker_id} revoked at {ended.revoked_at}")
 
 
 @workers.command()
@@ -137,12 +138,12 @@ def respond(
     if as_json:
         echo_json(receipt)
     elif receipt.error is None:
-        click.echo(f"job {receipt.job_id} {receipt.status}: {receipt.decision} (unsigned evidence)")
+        echo_lines(f"job {receipt.job_id} {receipt.status}: {receipt.decision} (unsigned evidence)")
     else:
         why = receipt.error
-        click.echo(f"job {receipt.job_id} failed in {why.stage}: {why.message} [{why.code}]")
+        echo_lines(f"job {receipt.job_id} failed in {why.stage}: {why.message} [{why.code}]")
         for one in why.evidence:
-            click.echo(f"  {msgspec.json.encode(one).decode()}")
+            echo_lines(f"  {msgspec.json.encode(one).decode()}")
     return exits.REVIEW if receipt.status == "completed" else exits.ERROR
 
 

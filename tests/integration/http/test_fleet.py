@@ -20,6 +20,7 @@ from edgeproof.contract.requests import AnalyzeRequest
 from edgeproof.contract.runners import (
     ClaimRequest,
     FailRequest,
+    Gpu,
     HeartbeatBatch,
     HeartbeatItem,
     SubmitBatch,
@@ -63,6 +64,18 @@ def ask(url: str, admin: ControlPlaneClient) -> Ask:
         result = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, *options], obj=Plain())
         assert result.exit_code == 0, result.output
         return msgspec.json.decode(result.output)
+
+    return run
+
+
+@pytest.fixture
+def read(url: str, admin: ControlPlaneClient) -> Ask:
+    """Runs a command against the server, as an admin: its exit code, and what it prints for people."""
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        options = ["--server", url, "--token", str(admin.token)]
+        result = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, *options], obj=Plain())
+        return result.exit_code, result.output
 
     return run
 
@@ -167,9 +180,8 @@ async def test_enrolment_tokens_are_listed_and_revoked_by_their_digests(
     assert [answer.status_code for answer in refused] == [403, 403]
 
 
-async def test_dead_letters_are_listed_and_done_again(
-    user: ControlPlaneClient, runner: ControlPlaneClient, ask: Ask
-) -> None:
+async def use_up(user: ControlPlaneClient, runner: ControlPlaneClient, message: str = "") -> tuple[str, str]:
+    """A job, and the run of it whose attempts are used up."""
     job_id = await queue_job(user)
     run_id = None
     for _ in range(3):
@@ -177,11 +189,42 @@ async def test_dead_letters_are_listed_and_done_again(
         assert claimed is not None
         assert run_id in (None, claimed.run_id)
         run_id = claimed.run_id
-        failure = FailRequest(code="stage_crashed", message="", fault="device", retryable=True)
+        failure = FailRequest(code="stage_crashed", message=message, fault="device", retryable=True)
         await runner.fail(run_id, Lease(claimed.attempt, claimed.lease_token), failure)
+    assert run_id is not None
+    return job_id, run_id
+
+
+async def test_dead_letters_are_listed_and_done_again(
+    user: ControlPlaneClient, runner: ControlPlaneClient, ask: Ask
+) -> None:
+    job_id, run_id = await use_up(user, runner)
     (letter,) = (await ask("queue", "dead"))["runs"]
     assert (letter["job_id"], letter["run_id"], letter["attempts"]) == (job_id, run_id, 3)
     assert (await ask("queue", "stats"))["dead"] == 1
     (again,) = await ask("queue", "requeue", job_id)
     assert (again["retry_of"], again["status"]) == (job_id, "queued")
     assert (await user.job(again["job_id"])).runs[0].queue_position == 1
+
+
+async def test_what_a_runner_says_steers_no_operators_terminal(
+    user: ControlPlaneClient, url: str, admin: ControlPlaneClient, key: SigningKey, read: Ask
+) -> None:
+    forged = "x\x1b[2K\r\n\x9bstanding  active"
+    shown = "x?[2K???standing  active"
+    gpu = Gpu(name=forged, memory_bytes=1 << 30, driver=forged)
+    told = msgspec.structs.replace(CAPABILITIES, gpus=(gpu,))
+    async with ControlPlaneClient(url) as runner:
+        await runner.register(key, told, await admin.create_enrolment_token())
+        job_id, _ = await use_up(user, runner, message=forged)
+    (one,) = (await admin.runners()).runners
+    await admin.set_standing(one.runner_id, "draining", forged)
+    _, fleet = await read("fleet", "show", one.runner_id)
+    _, dead = await read("queue", "dead")
+    _, job = await read("jobs", "show", job_id)
+    assert f"standing  draining: {shown}" in fleet.splitlines()
+    assert f"gpu       {shown}, 1.0 GiB, driver {shown}" in fleet.splitlines()
+    assert len(dead.splitlines()) == 1
+    assert dead.endswith(f"stage_crashed: {shown}\n")
+    assert f"failed in forge: {shown} [stage_crashed]" in job.splitlines()
+    assert (fleet + dead + job).replace("\n", "").isprintable()

@@ -6,9 +6,9 @@ import io
 from datetime import UTC, datetime
 
 import msgspec
-from rich.console import Console
 
 from edgeproof.cli.fleet import runners_table
+from edgeproof.cli.terminal import Terminal
 from edgeproof.contract.runners import Capabilities, EngineCapability, Gpu, RunnerView
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -38,7 +38,7 @@ RUNNER = RunnerView(
 
 def printed(*runners: RunnerView, width: int = 80) -> list[str]:
     file = io.StringIO()
-    Console(file=file, width=width, highlight=False).print(runners_table(runners, NOW))
+    Terminal(file=file, width=width).print(runners_table(runners, NOW))
     return file.getvalue().splitlines()
 
 
