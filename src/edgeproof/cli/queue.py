@@ -10,6 +10,7 @@ import click
 
 from edgeproof.cli.options import connection, json_option, server_options
 from edgeproof.cli.printing import echo_json, echo_lines
+from edgeproof.contract.jobs import JobView
 
 
 @click.group()
@@ -99,16 +100,23 @@ def requeue(
     data_dir: Path,
     as_json: bool,
 ) -> None:
-    """Do failed JOBs again, each as a new job that names the old one."""
+    """Do failed JOBs again, each as a new job that names the old one.
+
+    Ends at the first that is refused; those before it are done again. --json lists them before the error.
+    """
     connected = connection(context, server, token, data_dir, admin=True)
+    views: list[JobView] = []
 
-    async def ask() -> list[Any]:
+    async def ask() -> None:
         async with connected.client() as client:
-            return [await client.requeue(one) for one in job_ids]
+            for one in job_ids:
+                view = await client.requeue(one)
+                views.append(view)
+                if not as_json:
+                    echo_lines(f"{view.retry_of} is done again as {view.job_id}")
 
-    views = asyncio.run(ask())
-    if as_json:
-        echo_json(views)
-        return
-    for view in views:
-        echo_lines(f"{view.retry_of} is done again as {view.job_id}")
+    try:
+        asyncio.run(ask())
+    finally:
+        if as_json and views:
+            echo_json(views)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -205,6 +206,18 @@ async def test_dead_letters_are_listed_and_done_again(
     (again,) = await ask("queue", "requeue", job_id)
     assert (again["retry_of"], again["status"]) == (job_id, "queued")
     assert (await user.job(again["job_id"])).runs[0].queue_position == 1
+
+
+async def test_what_was_done_again_is_told_though_the_next_is_refused(
+    user: ControlPlaneClient, runner: ControlPlaneClient, read: Ask
+) -> None:
+    job_id, _ = await use_up(user, runner)
+    code, told = await read("queue", "requeue", job_id, "job_unknown")
+    done, error = told.splitlines()
+    assert (code, done.startswith(f"{job_id} is done again as job_")) == (1, True)
+    assert error == "error: no such job [not_found]"
+    _, told = await read("queue", "requeue", job_id, "job_unknown", "--json")
+    assert [one["retry_of"] for one in json.JSONDecoder().raw_decode(told)[0]] == [job_id]
 
 
 async def test_what_a_runner_says_steers_no_operators_terminal(
