@@ -11,7 +11,7 @@ from edgeproof.client.address import ServerAddress
 from edgeproof.client.transport import ControlPlaneClient
 from edgeproof.contract.errors import Refused
 from edgeproof.runner.engines import detect_capabilities
-from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.home import RunnerHome, usable
 from edgeproof.runner.isolation import detect
 from edgeproof.runner.state import Joined, keep_joined, read_joined, shown
 
@@ -20,12 +20,14 @@ def join_control_plane(options: JoinOptions) -> JoinReport:
     """Nothing is kept unless the registration succeeded.
 
     Raises ``Refused``: ``fingerprint_required``, ``conflict`` for a home that has joined another control
-    plane, ``already_running``, and what the control plane answers (``key_not_allowed`` …).
+    plane, ``already_running``, ``home_unusable``, ``runner_key_damaged``, and what the control plane
+    answers (``key_not_allowed`` …).
     """
     address = pinned(options.server)
     home = RunnerHome(options.home)
     with home.sole_owner():
-        before = read_joined(home)
+        with usable(home.root):
+            before = read_joined(home)
         if before is not None and not options.replace:
             _demand_same(ServerAddress.parse(before.server), address)
         return asyncio.run(_join(options, address, home))
@@ -52,7 +54,8 @@ async def _join(options: JoinOptions, address: ServerAddress, home: RunnerHome) 
         joined_at=shown(datetime.now(UTC)),
         ca_file=ca_file,
     )
-    keep_joined(home, joined)
+    with usable(home.root):
+        keep_joined(home, joined)
     return JoinReport(
         runner_id=joined.runner_id, key=key.public.fingerprint, server=joined.server, isolation=isolation
     )

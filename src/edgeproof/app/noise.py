@@ -17,7 +17,7 @@ from edgeproof.contract.statements import MeasuredArtifact, NoiseFloor, RunLimit
 from edgeproof.lab.noise import with_draw
 from edgeproof.lab.plan import duet_plan
 from edgeproof.lab.policies import default_policy
-from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.home import RunnerHome, usable
 from edgeproof.runner.inputs import file_digest
 from edgeproof.runner.isolation import detect
 from edgeproof.runner.noise import RememberedNoise
@@ -30,7 +30,8 @@ _LIMITS: Final = RunLimits(max_seconds=600, max_memory_bytes=2 << 30, max_upload
 def measure_noise(options: NoiseOptions) -> NoiseFloor:
     """The floor that jobs now go by: a fresh draw, taken together with those remembered.
 
-    Raises ``Refused`` (``artifact_missing`` for no such file) and what a measurement raises.
+    Raises ``Refused`` (``artifact_missing`` for no such file, ``home_unusable``) and what a measurement
+    raises.
     """
     return asyncio.run(_measure(options))
 
@@ -38,14 +39,20 @@ def measure_noise(options: NoiseOptions) -> NoiseFloor:
 async def _measure(options: NoiseOptions) -> NoiseFloor:
     if not options.model.is_file():
         raise Refused("artifact_missing", f"{options.model} is not a file")
+    try:
+        config = _config(options)
+    except OSError as error:
+        raise Refused("artifact_missing", f"{options.model} cannot be read: {error.strerror}") from error
     home = RunnerHome(options.home)
-    workspace = home.new_workspace()
+    with usable(home.root):
+        workspace = home.new_workspace()
     try:
         names = {role: f"input-{role}" for role in ("baseline", "candidate")}
-        for name in names.values():
-            await asyncio.to_thread(shutil.copyfile, options.model, workspace / name)
+        with usable(home.root):
+            for name in names.values():
+                await asyncio.to_thread(shutil.copyfile, options.model, workspace / name)
         outcome = await run_stage(
-            Task(config=_config(options), inputs=names, build_cache=None),
+            Task(config=config, inputs=names, build_cache=None),
             workspace,
             hide=home.hidden,
             level=await detect(),
@@ -58,7 +65,8 @@ async def _measure(options: NoiseOptions) -> NoiseFloor:
     assert outcome.drawn is not None
     noise = RememberedNoise(home)
     told = with_draw(noise.read(), outcome.drawn)
-    noise.remember(outcome.drawn)
+    with usable(home.root):
+        noise.remember(outcome.drawn)
     return told
 
 

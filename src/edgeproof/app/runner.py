@@ -19,7 +19,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ISOLATION_ORDER, Isolation
 from edgeproof.runner.agent import Agent
 from edgeproof.runner.engines import boot_id, detect_capabilities, restricted
-from edgeproof.runner.home import DEFAULT_CACHE_BYTES, RunnerHome
+from edgeproof.runner.home import DEFAULT_CACHE_BYTES, RunnerHome, usable
 from edgeproof.runner.isolation import detect
 from edgeproof.runner.session import Session
 from edgeproof.runner.state import read_joined
@@ -62,7 +62,8 @@ def _control_plane(options: RunnerOptions, home: RunnerHome) -> tuple[ServerAddr
     ca_file = str(options.ca_file) if options.ca_file else None
     if options.server is not None:
         return pinned(options.server), ca_file
-    joined = read_joined(home)
+    with usable(home.root):
+        joined = read_joined(home)
     if joined is None:
         raise Refused(
             "not_joined", f"{home.root} has joined no control plane: `edgeproof runner join URL#sha256:KEY`"

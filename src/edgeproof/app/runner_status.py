@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
 
 from edgeproof.cli.use_cases import RunnerStatusReport, RunReport
-from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
-from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.home import RunnerHome, usable
 from edgeproof.runner.isolation import detect
 from edgeproof.runner.outbox import Outbox
 from edgeproof.runner.state import is_running, read_joined, read_state
 
 
 def runner_status(folder: Path) -> RunnerStatusReport:
-    """Raises ``Refused`` (``not_joined``) for a folder that no runner has used; makes nothing."""
-    if not (folder / "runner.key").is_file():
-        raise Refused("not_joined", f"no runner has used {folder}")
-    home = RunnerHome(folder)
-    running = is_running(home)
-    state, joined = read_state(home), read_joined(home)
+    """Raises ``Refused``: ``not_joined`` for a folder that no runner has used, ``home_unusable``,
+    ``runner_key_damaged``; makes nothing."""
+    home = RunnerHome(folder, make=False)
+    with usable(home.root):
+        if not home.key.is_file():
+            raise Refused("not_joined", f"no runner has used {folder}")
+        key = home.kept_key().public
+        running = is_running(home)
+        state, joined = read_state(home), read_joined(home)
+        undelivered = Outbox(home.outbox).undelivered()
+        cache_bytes = sum(_size(cache) for cache in (home.inputs, home.builds))
     now = state if running else None
-    key = SigningKey((home.root / "runner.key").read_bytes()).public
     return RunnerStatusReport(
         home=str(home.root),
         key=key.fingerprint,
@@ -37,11 +41,15 @@ def runner_status(folder: Path) -> RunnerStatusReport:
         isolation=now.isolation if now else asyncio.run(detect()),
         run=msgspec.convert(msgspec.to_builtins(now.run), RunReport) if now and now.run else None,
         runs_done=now.runs_done if now else 0,
-        undelivered=Outbox(home.outbox).undelivered(),
-        cache_bytes=sum(_size(folder) for folder in (home.inputs, home.builds)),
+        undelivered=undelivered,
+        cache_bytes=cache_bytes,
         last_contact_at=state.last_contact_at if state else None,
     )
 
 
 def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a runner at work clears its caches meanwhile
+            total += 0 if path.is_dir() else path.lstat().st_size
+    return total

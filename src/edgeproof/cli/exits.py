@@ -18,7 +18,12 @@ CONFIGURATION: Final = 78
 """Of ``runner start`` alone, as sysexits.h has it: an operator has to act before another start helps."""
 INTERRUPTED: Final = 130
 
-OPERATORS: Final = frozenset({"not_joined", "fingerprint_required", "insecure_url", "key_not_allowed"})
+OPERATORS: Final = frozenset(
+    {
+        "not_joined", "fingerprint_required", "insecure_url", "key_not_allowed", "home_unusable",
+        "runner_key_damaged",
+    }
+)  # fmt: skip
 """The errors that ``CONFIGURATION`` tells of."""
 
 _DECISIONS: Final = {

@@ -73,8 +73,8 @@ def start(
     Without an argument it serves the control plane that was joined. Ctrl-C or SIGTERM lets the run under way
     finish, a second one hands it back.
 
-    Exit code 78: it has joined no control plane, was not told its key, would dial it unprotected, or is not
-    allowed there. Starting again does not help.
+    Exit code 78: it has joined no control plane, was not told its key, would dial it unprotected, is not
+    allowed there, or its folder or key cannot be used. Starting again does not help.
     """
     options = RunnerOptions(
         server=server,

@@ -108,6 +108,8 @@ CODES: Final[dict[str, Code]] = {
     "decision_differs": Code(400, "Recomputing from the evidence gives another decision"),
     # this machine
     "already_running": Code(409, "Another process holds this directory"),
+    "home_unusable": Code(409, "The runner's folder cannot be used"),
+    "runner_key_damaged": Code(409, "The runner's key is damaged"),
     "port_in_use": Code(409, "Another process holds this port"),
     "insecure_bind": Code(400, "Off loopback, TLS is required"),
     "insecure_url": Code(400, "Off loopback, the control plane is dialled with https only"),

@@ -26,8 +26,21 @@ DEFAULT_CACHE_BYTES: Final = 16 << 30
 _LEAST_BYTES: Final = 16 << 10
 
 
+@contextlib.contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """What the system refuses of a runner's folder becomes ``Refused`` (``home_unusable``), named."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        where = "" if error.filename in (None, str(folder)) else f": {os.fsdecode(error.filename)}"
+        raise Refused("home_unusable", f"the runner's folder {folder}: {reason}{where}") from error
+
+
 class RunnerHome:
-    """Paths under one folder, which is made if need be.
+    """Paths under one folder, which is made if need be, or left as it is without ``make``.
+
+    What a runner needs to start, and this folder does not let it do, raises ``Refused`` (``home_unusable``).
 
     ``hide`` is what stages must not see: ``root`` itself, or a folder around it whose other contents are as
     secret (``up`` keeps the control plane's beside the runner's). ``cache_bytes`` bounds fetched inputs and
@@ -35,12 +48,18 @@ class RunnerHome:
     """
 
     def __init__(
-        self, root: Path, *, hide: Path | None = None, cache_bytes: int = DEFAULT_CACHE_BYTES
+        self,
+        root: Path,
+        *,
+        hide: Path | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        make: bool = True,
     ) -> None:
-        self.root = root.resolve()
+        self.root = _resolved(root)
         self.hidden = self.root if hide is None else hide.resolve()
         if not self.root.is_relative_to(self.hidden):
             raise ValueError(f"{self.root} does not lie in {self.hidden}")
+        self.key = self.root / "runner.key"
         self.outbox = self.root / "outbox"
         self.inputs = self.root / "inputs"
         self.builds = self.root / "builds"
@@ -48,25 +67,43 @@ class RunnerHome:
         self.joined = self.root / "joined.json"
         self.state = self.root / "state.json"
         self.cache_bytes = cache_bytes
-        for folder in (self.root, self.outbox, self.inputs, self.builds, self.work):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if make:
+            with usable(self.root):
+                for folder in (self.root, self.outbox, self.inputs, self.builds, self.work):
+                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextlib.contextmanager
     def sole_owner(self) -> Iterator[None]:
         """Raises ``Refused`` (``already_running``) while another process holds the folder."""
-        with (self.root / "runner.lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Refused("already_running", f"another runner works in {self.root}") from None
+        with usable(self.root):
+            file = (self.root / "runner.lock").open("a")
+        with file:
+            with usable(self.root):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise Refused("already_running", f"another runner works in {self.root}") from None
             yield
 
     def signing_key(self) -> SigningKey:
         """The runner's evidence key, made on first use. 32 raw bytes, mode 0600."""
-        path = self.root / "runner.key"
-        if not path.exists():
-            write_private(path, SigningKey.generate().private_bytes())
-        return SigningKey(path.read_bytes())
+        with usable(self.root):
+            if not self.key.exists():
+                write_private(self.key, SigningKey.generate().private_bytes())
+        return self.kept_key()
+
+    def kept_key(self) -> SigningKey:
+        """The key that is there. Raises ``Refused``: ``home_unusable``, or ``runner_key_damaged``."""
+        with usable(self.root):
+            raw = self.key.read_bytes()
+        try:
+            return SigningKey(raw)
+        except ValueError as error:
+            raise Refused(
+                "runner_key_damaged",
+                f"{self.key} is damaged, {len(raw)} bytes of 32: restore it from a backup, or remove it and "
+                "join anew, as a new runner",
+            ) from error
 
     def count_start(self) -> int | None:
         """How often a process began to work in this folder, now included; None if that cannot be kept."""
@@ -109,8 +146,17 @@ class RunnerHome:
 
     def clear_work(self) -> None:
         """Remove what stages of an earlier process left behind."""
-        for leftover in self.work.iterdir():
+        with usable(self.root):
+            leftovers = list(self.work.iterdir())
+        for leftover in leftovers:
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _resolved(root: Path) -> Path:
+    try:
+        return root.resolve()
+    except RuntimeError as error:  # Python 3.11 and 3.12 say so of links that lead round in a circle
+        raise Refused("home_unusable", f"the runner's folder {root}: {error}") from error
 
 
 def write_private(path: Path, data: bytes) -> None:

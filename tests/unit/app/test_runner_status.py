@@ -39,6 +39,31 @@ def test_it_tells_the_public_key_as_the_allowlist_takes_it(tmp_path: Path) -> No
     assert [line for line in text.splitlines() if line == f"public key   {key.base64}"]
 
 
+def test_it_makes_nothing(tmp_path: Path) -> None:
+    home = RunnerHome(tmp_path)
+    home.signing_key()
+    for folder in (home.outbox, home.inputs, home.builds, home.work):
+        folder.rmdir()
+    report = runner_status(tmp_path)
+    assert (report.undelivered, report.cache_bytes) == ((), 0)
+    assert list(tmp_path.iterdir()) == [home.key]
+
+
+def test_a_damaged_key_is_told(tmp_path: Path) -> None:
+    RunnerHome(tmp_path).key.write_bytes(b"")
+    with pytest.raises(Refused) as refused:
+        runner_status(tmp_path)
+    assert refused.value.code == "runner_key_damaged"
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    RunnerHome(tmp_path).signing_key()
+    (tmp_path / "joined.json").mkdir()
+    with pytest.raises(Refused, match=r"Is a directory: .*joined\.json") as refused:
+        runner_status(tmp_path)
+    assert refused.value.code == "home_unusable"
+
+
 def test_a_refused_key_is_named_with_what_an_admin_does_about_it() -> None:
     key = SigningKey.generate().public
     with pytest.raises(Refused, match="not on the allowlist") as refused, telling_the_key(key):

@@ -34,6 +34,8 @@ class Ended:
         (Refused("fingerprint_required"), 78),
         (Refused("insecure_url"), 78),
         (Refused("key_not_allowed"), 78),
+        (Refused("home_unusable"), 78),
+        (Refused("runner_key_damaged"), 78),
         (Refused("already_running"), 1),
         (Refused("server_key_mismatch"), 1),
         (Unavailable("server_unreachable"), 1),

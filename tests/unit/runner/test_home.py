@@ -19,6 +19,59 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("damage", [b"", b"k" * 31, b"k" * 33])
+def test_a_damaged_key_is_named_with_its_remedy_and_kept(tmp_path: Path, damage: bytes) -> None:
+    home = RunnerHome(tmp_path)
+    home.key.write_bytes(damage)
+    with pytest.raises(Refused, match="restore it from a backup, or remove it and join anew") as refused:
+        home.signing_key()
+    assert refused.value.code == "runner_key_damaged"
+    assert str(home.key) in refused.value.detail
+    assert home.key.read_bytes() == damage
+
+
+@pytest.mark.parametrize("part", ["", "outbox"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, part: str) -> None:
+    root = tmp_path / "file"
+    (root / part).parent.mkdir(exist_ok=True)
+    (root / part).write_text("in the way")
+    with pytest.raises(Refused) as refused:
+        RunnerHome(root / "home" if not part else root)
+    assert refused.value.code == "home_unusable"
+    assert str(root) in refused.value.detail
+
+
+def test_a_folder_behind_links_in_a_circle_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").symlink_to(tmp_path / "home")
+    with pytest.raises(Refused, match=str(tmp_path / "home")) as refused:
+        RunnerHome(tmp_path / "home")
+    assert refused.value.code == "home_unusable"
+
+
+def test_a_lock_a_key_and_work_that_are_no_such_thing_are_named(tmp_path: Path) -> None:
+    home = RunnerHome(tmp_path)
+    (tmp_path / "runner.lock").mkdir()
+    with pytest.raises(Refused, match=r"Is a directory: .*runner\.lock") as lock, home.sole_owner():
+        pass
+    home.key.mkdir()
+    with pytest.raises(Refused, match=r"Is a directory: .*runner\.key") as key:
+        home.signing_key()
+    home.work.rmdir()
+    with pytest.raises(Refused, match=r"No such file or directory: .*work") as work:
+        home.clear_work()
+    assert {one.value.code for one in (lock, key, work)} == {"home_unusable"}
+
+
+def test_what_fails_while_the_folder_is_held_is_told_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), RunnerHome(tmp_path).sole_owner():
+        (tmp_path / "missing").read_bytes()
+
+
+def test_a_folder_that_is_only_looked_at_stays_as_it_is(tmp_path: Path) -> None:
+    RunnerHome(tmp_path, make=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_starts_are_counted_and_a_count_that_cannot_be_kept_is_none(tmp_path: Path) -> None:
     home = RunnerHome(tmp_path / "home")
     assert [home.count_start(), RunnerHome(tmp_path / "home").count_start()] == [1, 2]
