@@ -85,15 +85,17 @@ class Outbox:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 yield msgspec.json.decode(path.read_bytes(), type=PendingResult)
-            except UNREADABLE as error:
-                _log.error("%s in the outbox is damaged and set aside: %s", path.name, error)
-                path.replace(path.with_suffix(".damaged"))
+            except (*UNREADABLE, IsADirectoryError, PermissionError) as error:
+                _set_aside(path, error)
+            except OSError as error:
+                # It may pass, and a signed result is not given up for it.
+                _log.error("%s in the outbox cannot be read and is passed over: %s", path.name, error)
 
     def undelivered(self) -> tuple[str, ...]:
-        """The run ids, read only: a damaged file is passed over and stays."""
+        """The run ids, read only: what cannot be read is passed over and stays."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
-            with contextlib.suppress(*UNREADABLE, FileNotFoundError):
+            with contextlib.suppress(*UNREADABLE, OSError):
                 found.append(msgspec.json.decode(path.read_bytes(), type=PendingResult).run_id)
         return tuple(found)
 
@@ -126,3 +128,12 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    try:
+        path.replace(path.with_suffix(".damaged"))
+    except OSError as kept:
+        _log.error("%s in the outbox is damaged and passed over: %s; %s", path.name, error, kept)
+    else:
+        _log.error("%s in the outbox is damaged and set aside: %s", path.name, error)

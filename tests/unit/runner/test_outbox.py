@@ -93,6 +93,36 @@ def test_a_damaged_file_is_set_aside_and_stops_nobody(
     assert (tmp_path / "0.damaged").read_bytes() == damage
 
 
+def test_a_folder_in_a_results_place_is_set_aside_or_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.put(RESULT)
+    (tmp_path / "0.json").mkdir()
+    (tmp_path / "1.json").mkdir()
+    (tmp_path / "1.damaged").write_text("in the way")
+    assert outbox.undelivered() == (RESULT.run_id,)
+    assert list(outbox.pending()) == [RESULT]
+    aside, passed = caplog.messages
+    assert aside.startswith("0.json in the outbox is damaged and set aside: ")
+    assert passed.startswith("1.json in the outbox is damaged and passed over: ")
+    assert (tmp_path / "0.damaged").is_dir()
+    assert outbox.undelivered() == (RESULT.run_id,)
+
+
+def test_what_cannot_be_read_for_now_stays_where_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.put(RESULT)
+    (tmp_path / "0.json").symlink_to("0.json")
+    assert outbox.undelivered() == (RESULT.run_id,)
+    assert list(outbox.pending()) == [RESULT]
+    (line,) = caplog.messages
+    assert line.startswith("0.json in the outbox cannot be read and is passed over: ")
+    assert (tmp_path / "0.json").is_symlink()
+
+
 async def claim(server: SimulatedServer, session: Session, config: ForgeConfig) -> ClaimedRun:
     await session.open()
     server.add(config)
