@@ -21,7 +21,7 @@ INTERRUPTED: Final = 130
 OPERATORS: Final = frozenset(
     {
         "not_joined", "fingerprint_required", "insecure_url", "key_not_allowed", "home_unusable",
-        "runner_key_damaged",
+        "runner_key_damaged", "network_settings",
     }
 )  # fmt: skip
 """The errors that ``CONFIGURATION`` tells of."""

@@ -74,7 +74,7 @@ def start(
     finish, a second one hands it back.
 
     Exit code 78: it has joined no control plane, was not told its key, would dial it unprotected, is not
-    allowed there, or its folder or key cannot be used. Starting again does not help.
+    allowed there, or cannot use its folder, its key, a proxy or certificates. Starting again does not help.
     """
     options = RunnerOptions(
         server=server,

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from edgeproof.client.address import ServerAddress
+from edgeproof.client.network_settings import settings_named
 from edgeproof.contract.envelope import PublicKey
 from edgeproof.contract.errors import EdgeproofError, Problem, Refused, Unavailable, from_problem
 from edgeproof.contract.jobs import Health
@@ -90,14 +91,15 @@ class Exchange:
         self.token = token
         self.retry = retry
         self._pin_held = address.pinned_keyid is None
-        self._http = httpx.AsyncClient(
-            base_url=address.url,
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=20),
-            transport=transport,
-            trust_env=not address.is_loopback,
-            verify=_trust(ca_file),
-        )
+        with settings_named():
+            self._http = httpx.AsyncClient(
+                base_url=address.url,
+                timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+                limits=httpx.Limits(max_connections=20),
+                transport=transport,
+                trust_env=not address.is_loopback,
+                verify=_trust(ca_file),
+            )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -221,4 +223,4 @@ def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise Refused("invalid_request", f"{ca_file} holds no certificates: {error}") from error
+        raise Refused("network_settings", f"{ca_file} holds no certificates: {error}") from error

@@ -113,6 +113,7 @@ CODES: Final[dict[str, Code]] = {
     "port_in_use": Code(409, "Another process holds this port"),
     "insecure_bind": Code(400, "Off loopback, TLS is required"),
     "insecure_url": Code(400, "Off loopback, the control plane is dialled with https only"),
+    "network_settings": Code(400, "A proxy or a file of certificates cannot be used"),
     "server_unreachable": Code(503, "The control plane cannot be reached"),
     "fingerprint_required": Code(400, "Name the control plane together with its key"),
     "not_joined": Code(409, "This runner has joined no control plane"),

@@ -36,6 +36,7 @@ class Ended:
         (Refused("key_not_allowed"), 78),
         (Refused("home_unusable"), 78),
         (Refused("runner_key_damaged"), 78),
+        (Refused("network_settings"), 78),
         (Refused("already_running"), 1),
         (Refused("server_key_mismatch"), 1),
         (Unavailable("server_unreachable"), 1),
