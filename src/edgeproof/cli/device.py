@@ -22,6 +22,16 @@ def default_home() -> Path:
     return Path.home() / ".local" / "share" / "edgeproof-runner"
 
 
+def _token_in(context: click.Context, parameter: click.Parameter, file: Path | None) -> str | None:
+    """What ``file`` holds."""
+    try:
+        return None if file is None else file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise click.BadParameter(f"{file}: {error.strerror}", context, parameter) from error
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{file} holds no token", context, parameter) from error
+
+
 home_option = click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
@@ -36,7 +46,7 @@ home_option = click.option(
 @click.argument("server", metavar="URL#sha256:KEY")
 @home_option
 @click.option("--token", help="Enrolment token; none is needed for a key that is allowed already.")
-@click.option("--token-file", type=FILE, help="A file that holds the enrolment token.")
+@click.option("--token-file", type=FILE, callback=_token_in, help="A file that holds the enrolment token.")
 @click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust besides the system's.")
 @click.option("--replace", is_flag=True, help="Leave the control plane joined before.")
 @json_option
@@ -46,7 +56,7 @@ def join(
     server: str,
     home: Path,
     token: str | None,
-    token_file: Path | None,
+    token_file: str | None,
     ca_file: Path | None,
     replace: bool,
     as_json: bool,
@@ -56,14 +66,16 @@ def join(
     The control plane is named with its key's fingerprint, as `edgeproof up` and `runner enrol` print it. On
     a terminal a missing one is asked for.
     """
-    if token_file is not None:
-        token = token_file.read_text().strip()
     if "#" not in server and sys.stdin.isatty():
         found = click.prompt("The control plane's key, as `edgeproof up` printed it (sha256:…)").strip()
         server = f"{server}#{found}"
     report = use_cases.join(
         JoinOptions(
-            server=server, home=home, token=token or use_cases.token, ca_file=ca_file, replace=replace
+            server=server,
+            home=home,
+            token=token_file or token or use_cases.token,
+            ca_file=ca_file,
+            replace=replace,
         )
     )
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgeproof.contract.errors import EdgeproofError
+from edgeproof.contract.errors import EdgeproofError, Refused
 from edgeproof.contract.jobs import JobView
 
 DEPLOYABLE: Final = 0
@@ -25,6 +25,8 @@ OPERATORS: Final = frozenset(
     }
 )  # fmt: skip
 """The errors that ``CONFIGURATION`` tells of."""
+MISTYPED: Final = frozenset({"unknown_backend"})
+"""The errors of ``runner start`` that are wrong usage."""
 
 _DECISIONS: Final = {
     "deployable": DEPLOYABLE,
@@ -33,6 +35,13 @@ _DECISIONS: Final = {
     "review_required": REVIEW,
     "unknown": REVIEW,
 }
+
+
+def of_start(error: Refused) -> int:
+    """Of ``runner start``, for whoever would start it again."""
+    if error.code in MISTYPED:
+        return USAGE
+    return CONFIGURATION if error.code in OPERATORS else ERROR
 
 
 def of_decision(decision: dict[str, Any]) -> int:

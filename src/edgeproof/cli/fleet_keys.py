@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeproof.cli.asking import ask_as_admin
+from edgeproof.cli.durations import Duration
 from edgeproof.cli.options import json_option, server_options
 from edgeproof.cli.printing import echo_json, echo_lines
 from edgeproof.contract.fleet import RemoveKeyRequest, RotateKeyRequest, RunnerKeyView
@@ -91,7 +92,7 @@ def remove(
 @keys.command()
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@click.option("--overlap-hours", default=24.0, show_default=True, type=click.FloatRange(0, 90 * 24),
+@click.option("--overlap-hours", default=24.0, show_default=True, type=Duration(0, 90 * 24),
               help="How long the old key stays good.")  # fmt: skip
 @server_options
 @json_option

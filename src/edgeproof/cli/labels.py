@@ -7,16 +7,20 @@ from typing import Final
 
 import click
 
+from edgeproof.contract.runners import MAX_LABELS
+
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}=[ -~]{1,200}")
 
 
 def own_labels(
     context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """A runner's labels, each key once."""
+    """A runner's labels, each key once, no more than a runner may have."""
     pairs = _pairs(context, parameter, values)
     if len({key for key, _ in pairs}) < len(pairs):
         raise click.BadParameter("a label has one value", context, parameter)
+    if len(pairs) > MAX_LABELS:
+        raise click.BadParameter(f"{len(pairs)} labels; {MAX_LABELS} are allowed", context, parameter)
     return tuple(pairs)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from edgeproof.cli import exits
 from edgeproof.cli.device import FILE, default_home, home_option, install, join, status
+from edgeproof.cli.durations import Duration
 from edgeproof.cli.enrolments import tokens
 from edgeproof.cli.labels import own_labels
 from edgeproof.cli.options import connection, json_option, log_format_option, server_options
@@ -45,7 +46,7 @@ for _command in (join, status, install, tokens):
               help="Do nothing but this, e.g. forge or runtime/onnxruntime; repeatable.")  # fmt: skip
 @click.option("--cache-bytes", type=click.IntRange(0), envvar="EDGEPROOF_RUNNER_CACHE_BYTES",
               help="Bound on fetched inputs and earlier builds; default 16 GiB.")  # fmt: skip
-@click.option("--drain-seconds", type=click.FloatRange(0), default=300.0, show_default=True,
+@click.option("--drain-seconds", type=Duration(0), default=300.0, show_default=True,
               envvar="EDGEPROOF_RUNNER_DRAIN_SECONDS",
               help="Time for a run under way to finish when asked to stop.")  # fmt: skip
 @log_format_option
@@ -94,10 +95,11 @@ def start(
     try:
         use_cases.runner(options)
     except Refused as error:
-        if error.code not in exits.OPERATORS:
+        status = exits.of_start(error)
+        if status == exits.ERROR:
             raise
         echo_lines(*exits.lines(error), err=True)
-        return exits.CONFIGURATION
+        return status
     return 0
 
 
@@ -141,7 +143,7 @@ def noise(
 
 @runner.command()
 @click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--hours", default=1.0, show_default=True, type=click.FloatRange(0.01, 24 * 30))
+@click.option("--hours", default=1.0, show_default=True, type=Duration(0.01, 24 * 30))
 @server_options
 @json_option
 @click.pass_context

@@ -26,6 +26,8 @@ MAX_BATCH: Final = 64
 MAX_HOLDING: Final = 64
 """Runs that a claim may name as still worked on."""
 
+MAX_LABELS: Final = 64
+
 MAX_STATUS: Final = 200
 """Characters of a heartbeat's status."""
 
@@ -72,7 +74,7 @@ class Capabilities(Wire, frozen=True, kw_only=True):
     isolation: Isolation
     backends: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
     toolchains: Annotated[tuple[EngineCapability, ...], Meta(max_length=64)] = ()
-    labels: Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)] = field(default_factory=dict)
+    labels: Annotated[dict[LabelKey, LabelValue], Meta(max_length=MAX_LABELS)] = field(default_factory=dict)
     cpu_features: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
     gpus: Annotated[tuple[Gpu, ...], Meta(max_length=64)] = ()
 

@@ -45,7 +45,7 @@ def detect_capabilities(isolation: Isolation, labels: Mapping[str, str] | None =
 def restricted(capabilities: Capabilities, only: Collection[str]) -> Capabilities:
     """What is left when the operator allows ``only`` some: ``forge``, ``runtime``, ``runtime/onnxruntime`` …
 
-    Raises ``Refused`` (``invalid_request``) for a name that this machine does not have.
+    Raises ``Refused`` (``unknown_backend``) for a name that this machine does not have.
     """
     if not only:
         return capabilities
@@ -54,7 +54,7 @@ def restricted(capabilities: Capabilities, only: Collection[str]) -> Capabilitie
     known |= {f"{STAGE_OF_BACKENDS}/{one.name}" for one in capabilities.backends}
     if unknown := sorted(set(only) - known):
         raise Refused(
-            "invalid_request", f"not to be had here: {', '.join(unknown)}; {', '.join(sorted(known))} are"
+            "unknown_backend", f"not to be had here: {', '.join(unknown)}; {', '.join(sorted(known))} are"
         )
 
     def kept(stage: str, engines: tuple[EngineCapability, ...]) -> tuple[EngineCapability, ...]:

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from edgeproof.cli.labels import own_labels, wanted_labels
+from edgeproof.contract.runners import MAX_LABELS
 
 OPTION = click.Option(["--label"])
 CONTEXT = click.Context(click.Command("start"))
@@ -19,6 +20,13 @@ def test_a_runners_labels_are_pairs() -> None:
 def test_a_runners_label_has_one_value() -> None:
     with pytest.raises(click.BadParameter, match="one value"):
         own_labels(CONTEXT, OPTION, ("site=lab", "site=roof"))
+
+
+def test_a_runner_has_so_many_labels_and_no_more() -> None:
+    most = tuple(f"k{number}=v" for number in range(MAX_LABELS))
+    assert len(own_labels(CONTEXT, OPTION, most)) == MAX_LABELS
+    with pytest.raises(click.BadParameter, match="65 labels; 64 are allowed"):
+        own_labels(CONTEXT, OPTION, (*most, "one=more"))
 
 
 def test_of_a_wanted_label_any_of_the_values_will_do() -> None:

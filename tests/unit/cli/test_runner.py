@@ -37,6 +37,7 @@ class Ended:
         (Refused("home_unusable"), 78),
         (Refused("runner_key_damaged"), 78),
         (Refused("network_settings"), 78),
+        (Refused("unknown_backend"), 64),
         (Refused("already_running"), 1),
         (Refused("server_key_mismatch"), 1),
         (Unavailable("server_unreachable"), 1),
@@ -48,3 +49,27 @@ def test_what_only_an_operator_can_mend_has_a_status_of_its_own(
     ended = CliRunner().invoke(cli, ["runner", "start", "--home", str(tmp_path)], obj=Ended(error))
     assert ended.exit_code == status
     assert error is None or f"[{error.code}]" in ended.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_a_grace_is_a_length_of_time(seconds: str, tmp_path: Path) -> None:
+    words = ["runner", "start", "--home", str(tmp_path), "--drain-seconds", seconds]
+    ended = CliRunner().invoke(cli, words, obj=Ended(None))
+    assert ended.exit_code == 64
+    assert "--drain-seconds" in ended.stderr
+
+
+def test_an_enrolment_lasts_a_length_of_time() -> None:
+    ended = CliRunner().invoke(cli, ["runner", "enrol", "--hours", "nan"], obj=Ended(None))
+    assert ended.exit_code == 64
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_token_file_that_cannot_be_read_is_wrong_usage(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    words = ["runner", "join", f"http://127.0.0.1:9#sha256:{'0' * 64}", "--token-file", str(file)]
+    ended = CliRunner().invoke(cli, [*words, "--home", str(tmp_path / "home")], obj=Ended(None))
+    assert ended.exit_code == 64
+    assert str(file) in ended.stderr

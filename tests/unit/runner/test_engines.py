@@ -40,5 +40,6 @@ def test_only_what_is_allowed_is_left(only: tuple[str, ...], toolchains: object,
 
 
 def test_a_restriction_to_what_is_not_here_is_refused() -> None:
-    with pytest.raises(Refused, match=r"runtime/openvino; forge, forge/onnxruntime"):
+    with pytest.raises(Refused, match=r"runtime/openvino; forge, forge/onnxruntime") as refused:
         restricted(BOTH, ("runtime/openvino",))
+    assert refused.value.code == "unknown_backend"
