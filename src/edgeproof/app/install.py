@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,6 +27,8 @@ from edgeproof.contract.errors import Refused
 
 UNIT: Final = Path("/etc/systemd/system/edgeproof-runner.service")
 ENVIRONMENT: Final = Path("/etc/edgeproof/runner.env")
+SYSTEMD: Final = Path("/run/systemd/system")
+"""Is there where systemd is process 1 (``sd_booted``)."""
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - compared, not used
@@ -92,27 +94,61 @@ ENVIRONMENT_TEXT: Final = """\
 """
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     words: str
     act: Callable[[], None]
 
 
 def install_runner(options: InstallOptions) -> str:
-    """What was, or would be, done, or the unit's text. Raises ``Refused`` before anything is changed."""
+    """What was, or would be, done, or the unit's text.
+
+    Raises ``Refused`` before anything is changed; where a step fails all the same, it names those done.
+    """
     unit = unit_text(options)
     if options.print_unit:
         return unit
     steps = _steps(options, unit)
-    told = "".join(f"{step.words}\n" for step in steps)
+    told = "".join(f"  {step.words}\n" for step in steps)
     join = f"sudo -u {options.user} {sys.executable} -m edgeproof runner join URL#sha256:KEY --token TOKEN"
     after = f"Then:\n  {join} --home {options.home}\n  systemctl enable --now {UNIT.stem}\n"
+    lacking = lacks()
     if options.dry_run:
-        return f"Would:\n{told}{after}"
-    if os.geteuid() != 0 or shutil.which("systemctl") is None:
-        raise Refused("invalid_request", "installing needs root and systemd; see --print and --dry-run")
-    for step in steps:
-        step.act()
+        return f"Would:\n{told}{after}" + (f"But not here: {', '.join(lacking)}.\n" if lacking else "")
+    if lacking:
+        raise Refused(
+            "invalid_request",
+            f"installing needs root and a running systemd, here: {', '.join(lacking)}; --print gives the "
+            "unit for elsewhere",
+        )
+    carry_out(steps)
     return f"Done:\n{told}{after}"
+
+
+def lacks(systemd: Path = SYSTEMD) -> list[str]:
+    """What keeps a service from being installed here."""
+    found = []
+    if os.geteuid() != 0:
+        found.append("this is not root")
+    if shutil.which("systemctl") is None:
+        found.append("there is no systemctl")
+    if not systemd.is_dir():
+        found.append(f"systemd does not run (no {systemd})")
+    return found
+
+
+def carry_out(steps: Iterable[Step]) -> None:
+    """Raises ``Refused`` with the step that failed and those done before it, which stay done."""
+    done: list[str] = []
+    for step in steps:
+        try:
+            step.act()
+        except (Refused, OSError, LookupError) as error:
+            reason = error.detail if isinstance(error, Refused) else str(error)
+            before = "; ".join(done) or "nothing"
+            raise Refused(
+                "invalid_request", f"{step.words}: {reason}. Done before, and left so: {before}"
+            ) from error
+        done.append(step.words)
 
 
 def unit_text(options: InstallOptions) -> str:
@@ -123,6 +159,12 @@ def unit_text(options: InstallOptions) -> str:
     for path in (home, python):
         if not _PATH.fullmatch(path) or ".." in Path(path).parts:
             raise Refused("invalid_request", f"{path!r} cannot stand in a unit: use a plain absolute path")
+    if _is_hidden(options.home) or _is_hidden(options.home.resolve()):
+        raise Refused(
+            "invalid_request",
+            f"{home} lies where the service cannot keep a folder ({', '.join(_HIDDEN)}): give another "
+            "--home, e.g. /var/lib/edgeproof-runner",
+        )
     template = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701 - no markup
     return template.from_string(TEMPLATE).render(
         user=options.user,
@@ -134,34 +176,54 @@ def unit_text(options: InstallOptions) -> str:
     )
 
 
-def _steps(options: InstallOptions, unit: str) -> list[_Step]:
-    if sys.executable.startswith(tuple(f"{one}/" for one in _HIDDEN)):
+def _is_hidden(path: Path) -> bool:
+    return any(path.is_relative_to(hidden) for hidden in _HIDDEN)
+
+
+def demand_free(home: Path, user: str) -> None:
+    """Raises ``Refused`` for a folder that holds what is another user's than the service's: to make it over
+    would take it away."""
+    try:
+        owner = home.stat().st_uid
+        if owner == _uid(user) or next(home.iterdir(), None) is None:
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Refused("invalid_request", f"{home} cannot be looked at: {error.strerror}") from error
+    raise Refused(
+        "invalid_request", f"{home} is in use by another user (uid {owner}) than {user}: give another --home"
+    )
+
+
+def _steps(options: InstallOptions, unit: str) -> list[Step]:
+    if _is_hidden(Path(sys.executable)):
         raise Refused(
             "invalid_request",
             f"{sys.executable} lies where the service's user cannot see it: install Edgeproof elsewhere, "
             "e.g. `python3 -m venv /opt/edgeproof`, and call `runner install` from there",
         )
+    demand_free(options.home, options.user)
     steps = []
-    if not _exists(options.user):
+    if _uid(options.user) is None:
         command = ["useradd", "--system", "--no-create-home", "--home-dir", str(options.home),
                    "--shell", "/usr/sbin/nologin", options.user]  # fmt: skip
-        steps.append(_Step(f"  make the user: {' '.join(command)}", lambda: _call(command)))
-    steps.append(_Step(f"  make {options.home}, mode 0700", lambda: _make_home(options)))
+        steps.append(Step(f"make the user: {' '.join(command)}", lambda: _call(command)))
+    steps.append(Step(f"make {options.home}, mode 0700", lambda: _make_home(options)))
     if not ENVIRONMENT.exists():
         steps.append(
-            _Step(f"  write {ENVIRONMENT}, mode 0600", lambda: _write(ENVIRONMENT, ENVIRONMENT_TEXT, 0o600))
+            Step(f"write {ENVIRONMENT}, mode 0600", lambda: _write(ENVIRONMENT, ENVIRONMENT_TEXT, 0o600))
         )
-    steps.append(_Step(f"  write {UNIT}", lambda: _write(UNIT, unit, 0o644)))
-    steps.append(_Step("  systemctl daemon-reload", lambda: _call(["systemctl", "daemon-reload"])))
+    steps.append(Step(f"write {UNIT}", lambda: _write(UNIT, unit, 0o644)))
+    steps.append(Step("systemctl daemon-reload", lambda: _call(["systemctl", "daemon-reload"])))
     return steps
 
 
-def _exists(user: str) -> bool:
+def _uid(user: str) -> int | None:
     try:
-        pwd.getpwnam(user)
+        return pwd.getpwnam(user).pw_uid
     except KeyError:
-        return False
-    return True
+        return None
 
 
 def _make_home(options: InstallOptions) -> None:

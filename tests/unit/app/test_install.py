@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -10,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.app.install import ENVIRONMENT, ENVIRONMENT_TEXT, UNIT, install_runner, unit_text
+from edgeproof.app import install
+from edgeproof.app.install import (
+    ENVIRONMENT,
+    ENVIRONMENT_TEXT,
+    UNIT,
+    Step,
+    carry_out,
+    demand_free,
+    install_runner,
+    lacks,
+    unit_text,
+)
 from edgeproof.cli.use_cases import InstallOptions
 from edgeproof.contract.errors import Refused
 from edgeproof.runtime.host_lock import HOST_LOCK
@@ -81,9 +94,86 @@ def test_printing_changes_nothing_and_gives_the_unit() -> None:
         {"home": Path("relative")},
         {"home": Path("/var/lib/../../etc")},
         {"home": Path("/var/lib/%n")},
+        {"home": Path("/home/bob/runner")},
+        {"home": Path("/root")},
+        {"home": Path("/tmp/runner")},
     ],
 )
 def test_what_a_unit_cannot_hold_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(Refused) as caught:
         unit_text(InstallOptions(**{"home": OPTIONS.home, "user": OPTIONS.user, **changes}))
     assert caught.value.code == "invalid_request"
+
+
+def test_a_home_that_leads_where_the_service_sees_nothing_is_refused() -> None:
+    link = Path("/dev/shm") / f"edgeproof-{os.getpid()}"
+    link.symlink_to("/root")
+    try:
+        with pytest.raises(Refused, match="cannot keep a folder"):
+            unit_text(InstallOptions(home=link / "runner", user="edgeproof-runner"))
+    finally:
+        link.unlink()
+
+
+def test_a_folder_in_use_by_another_user_is_refused(tmp_path: Path) -> None:
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    demand_free(tmp_path, "edgeproof-nobody")
+    demand_free(tmp_path / "missing", "edgeproof-nobody")
+    (tmp_path / "file").write_text("somebody's")
+    demand_free(tmp_path, me)
+    for user in ("nobody", "edgeproof-nobody"):
+        with pytest.raises(Refused, match=f"{tmp_path} is in use by another user"):
+            demand_free(tmp_path, user)
+    with pytest.raises(Refused, match="Not a directory"):
+        demand_free(tmp_path / "file" / "home", me)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This Python lies where a service can run it."""
+    monkeypatch.setattr(sys, "executable", "/opt/edgeproof/bin/python")
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_folder_of_the_system_is_refused() -> None:
+    with pytest.raises(Refused, match="/etc is in use by another user"):
+        install_runner(InstallOptions(home=Path("/etc"), user="edgeproof-nobody", dry_run=True))
+
+
+def test_systemd_has_to_run(tmp_path: Path) -> None:
+    assert f"systemd does not run (no {tmp_path / 'none'})" in lacks(tmp_path / "none")
+    assert not [one for one in lacks(tmp_path) if "run" in one]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_dry_run_says_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = InstallOptions(home=OPTIONS.home, user=OPTIONS.user, dry_run=True)
+    monkeypatch.setattr(install, "lacks", lambda: ["systemd does not run"])
+    assert install_runner(options).endswith("\nBut not here: systemd does not run.\n")
+    monkeypatch.setattr(install, "lacks", list)
+    assert "But not here" not in install_runner(options)
+
+
+def test_where_something_is_lacking_no_step_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(install, "lacks", lambda: ["systemd does not run"])
+    monkeypatch.setattr(install, "_steps", lambda *_: [Step("one", lambda: done.append("one"))])
+    with pytest.raises(Refused, match="systemd does not run; --print gives the unit"):
+        install_runner(OPTIONS)
+    assert done == []
+
+
+@pytest.mark.parametrize("error", [Refused("invalid_request", "no"), OSError("no"), LookupError("no")])
+def test_a_step_that_fails_is_named_with_those_done_before(error: Exception) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise error
+
+    first, failing = Step("make the user", lambda: done.append("user")), Step("make the folder", fail)
+    last = Step("write the unit", lambda: done.append("unit"))
+    with pytest.raises(Refused, match=r"make the folder: no\. Done before, and left so: make the user$"):
+        carry_out([first, failing, last])
+    with pytest.raises(Refused, match=r"left so: nothing$"):
+        carry_out([failing])
+    assert done == ["user"]
