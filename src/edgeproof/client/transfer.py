@@ -102,7 +102,7 @@ async def upload_bytes(
 async def download_file(
     exchange: Exchange, digest: str, path: Path, *, run_id: str | None = None, lease: Lease | None = None
 ) -> None:
-    """Fetches an artifact to ``path``.
+    """Fetches an artifact to ``path``; once anew when what an earlier attempt left turns out to be damaged.
 
     Raises ``Refused`` (``artifact_digest_mismatch``) when the bytes are not those named; nothing is
     then left at ``path``.
@@ -110,8 +110,12 @@ async def download_file(
     partial = path.with_name(f".{path.name}.{digest[:16]}.part")
     query, headers = under_lease(run_id, lease)
     try:
-        await _fill(exchange, artifact_path(digest), partial, query, headers)
+        resumed = await _fill(exchange, artifact_path(digest), partial, query, headers)
         found = await asyncio.to_thread(_digest_of_file, partial)
+        if found != digest and resumed:
+            partial.unlink()
+            await _fill(exchange, artifact_path(digest), partial, query, headers)
+            found = await asyncio.to_thread(_digest_of_file, partial)
         if found != digest:
             partial.unlink()
             raise Refused("artifact_digest_mismatch", f"asked for {digest}, got bytes of {found}")
@@ -124,20 +128,24 @@ async def download_file(
 
 async def _fill(
     exchange: Exchange, route: str, partial: Path, query: dict[str, str], headers: dict[str, str]
-) -> None:
-    """Appends to ``partial`` until the answer ended, going on where a broken attempt stopped."""
+) -> bool:
+    """Appends to ``partial`` until the answer ended, going on where a broken attempt stopped.
+
+    Whether some of it is not of the last answer.
+    """
     attempt = 0
     while True:
         have = partial.stat().st_size if partial.exists() else 0
         ask = {**headers, "Range": f"bytes={have}-"} if have else headers
         try:
             async with exchange.stream("GET", route, headers=ask, query=query) as response:
-                with partial.open("ab" if response.status_code == 206 else "wb") as file:
+                resumed = response.status_code == 206
+                with partial.open("ab" if resumed else "wb") as file:
                     await _append(response, file)
-            return
+            return resumed
         except EdgeproofError as error:
             if error.code == "range_not_satisfiable":
-                return
+                return True
             advanced = partial.exists() and partial.stat().st_size > have
             attempt, asked = 0 if advanced else attempt + 1, error.retry_after
             if attempt >= exchange.retry.attempts or not may_repeat(error, idempotent=True):

@@ -71,11 +71,28 @@ async def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> Non
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
-async def test_other_bytes_than_those_named_are_refused_and_not_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("left", "asked"), [(b"", [None]), (b"some", ["bytes=4-", None])])
+async def test_other_bytes_than_those_named_are_refused_and_not_kept(
+    tmp_path: Path, left: bytes, asked: list[str | None]
+) -> None:
+    if left:
+        (tmp_path / f".model.onnx.{DIGEST[:16]}.part").write_bytes(left)
+    store = Store(data=b"something else")
     with pytest.raises(Refused) as caught:
-        await Store(data=b"something else").client().download(DIGEST, tmp_path / "model.onnx")
+        await store.client().download(DIGEST, tmp_path / "model.onnx")
     assert caught.value.code == "artifact_digest_mismatch"
+    assert store.asked == asked
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [1000, len(DATA), len(DATA) + 1])
+async def test_a_damaged_part_file_is_given_up_for_a_whole_download(tmp_path: Path, length: int) -> None:
+    (tmp_path / f".model.onnx.{DIGEST[:16]}.part").write_bytes(bytes(length))
+    store = Store()
+    await store.client().download(DIGEST, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == DATA
+    assert store.asked == [f"bytes={length}-", None]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
 async def test_a_whole_part_file_is_taken_as_it_is(tmp_path: Path) -> None:
