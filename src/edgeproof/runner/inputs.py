@@ -1,7 +1,7 @@
 """Inputs by digest, fetched once and kept: the runner's content-addressed cache.
 
 What a digest names never changes, so a file that is here is either right or damaged; it is hashed
-before every use and fetched again when damaged.
+before every later use and fetched again when damaged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from edgeproof.contract.errors import StageFailed
 
 Fetch = Callable[[str, Path], Awaitable[None]]
-"""Fetches the artifact with that digest to that path, whole or not at all."""
+"""Fetches the artifact with that digest to that path, its bytes and no others, or not at all."""
 
 DEFAULT_BOUND: Final = 8 << 30
 
@@ -30,19 +30,11 @@ class InputCache:
         self._bound = bound
 
     async def place(self, digest: str, fetch: Fetch, target: Path) -> None:
-        """A copy of the artifact's bytes at ``target``: its user may write there, and not here.
-
-        Raises ``StageFailed`` (``artifact_digest_mismatch``) when what is fetched does not match its name.
-        """
+        """A copy of the artifact's bytes at ``target``: its user may write there, and not here."""
         kept = self._folder / digest
         if not await asyncio.to_thread(_intact, kept, digest):
             kept.unlink(missing_ok=True)
             await self._fetch(digest, fetch, kept)
-            if not await asyncio.to_thread(_intact, kept, digest):
-                kept.unlink(missing_ok=True)
-                raise StageFailed(
-                    "artifact_digest_mismatch", f"artifact {digest}", fault="infrastructure", retryable=True
-                )
         os.utime(kept)
         await asyncio.to_thread(shutil.copyfile, kept, target)
         self._trim(keep=kept)

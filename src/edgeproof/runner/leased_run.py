@@ -137,5 +137,10 @@ class LeasedRun:
                     raise
                 # The disk is ours, not the control plane's: asking again does not help.
                 raise StageFailed("disk_full", error.detail, fault="device", retryable=True) from error
+            except Refused as error:
+                if error.code != "artifact_digest_mismatch":
+                    raise
+                # Somebody between us and the control plane answered, or spoilt its answer.
+                raise StageFailed(error.code, error.detail, fault="infrastructure", retryable=True) from error
 
         await self._session.persist(ask, patience=TRANSFER_PATIENCE_SECONDS)
