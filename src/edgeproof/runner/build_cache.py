@@ -42,7 +42,8 @@ class LentBuilds:
         kept = self._order(config)
         if kept.exists():
             os.utime(kept)
-            shutil.copytree(kept, workspace / LENT_FOLDER)
+            for entry in _entries(kept):
+                _copy(entry, workspace / LENT_FOLDER / entry.name)
         return LENT_FOLDER
 
     def check_origin(self, config: ForgeConfig, origin: CacheOrigin | None, artifact_digest: str) -> None:
@@ -96,6 +97,14 @@ def _entries(cache: Path) -> list[Path]:
         return []
     found = (one for one in cache.iterdir() if one.is_dir() and not one.is_symlink())
     return [one for one, _ in zip(found, range(_MOST_ENTRIES), strict=False)]
+
+
+def _copy(entry: Path, target: Path) -> None:
+    """As ``copytree``, whose error does not tell of a full disk."""
+    target.mkdir(parents=True)
+    for file in entry.iterdir():
+        shutil.copyfile(file, target / file.name)
+    shutil.copystat(entry, target)
 
 
 def _record(entry: Path) -> BuildRecord | None:

@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from edgeproof.contract.errors import StageFailed
-
 Fetch = Callable[[str, Path], Awaitable[None]]
 """Fetches the artifact with that digest to that path, its bytes and no others, or not at all."""
 
@@ -34,34 +32,20 @@ class InputCache:
         kept = self._folder / digest
         if not await asyncio.to_thread(_intact, kept, digest):
             kept.unlink(missing_ok=True)
-            await self._fetch(digest, fetch, kept)
+            await fetch(digest, kept)
         os.utime(kept)
         await asyncio.to_thread(shutil.copyfile, kept, target)
         self._trim(keep=kept)
 
-    async def _fetch(self, digest: str, fetch: Fetch, kept: Path) -> None:
-        """On a full disk all that is kept goes, and it is tried once more: a live run has copies."""
-        try:
-            await fetch(digest, kept)
-        except StageFailed as error:
-            if error.code != "disk_full" or not self._trim(keep=kept, bound=0):
-                raise
-            await fetch(digest, kept)
-
-    def _trim(self, keep: Path, bound: int | None = None) -> bool:
-        """Whether anything went."""
-        bound = self._bound if bound is None else bound
-        gone = False
+    def _trim(self, keep: Path) -> None:
         files = sorted((p for p in self._folder.iterdir() if p.is_file()), key=lambda p: p.stat().st_mtime)
         size = sum(path.stat().st_size for path in files)
         for path in files:
-            if size <= bound:
-                break
+            if size <= self._bound:
+                return
             if path != keep:
                 size -= path.stat().st_size
                 path.unlink()
-                gone = True
-        return gone
 
 
 def _intact(path: Path, digest: str) -> bool:

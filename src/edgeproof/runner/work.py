@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -22,7 +25,10 @@ from edgeproof.runner.noise import RememberedNoise
 from edgeproof.runner.stage import QUALITY_FILE, SAMPLES_FILE, ForgeDone, RuntimeDone, Task
 from edgeproof.runner.supervisor import run_stage
 
+_log = logging.getLogger(__name__)
+
 _RAW_BYTES: Final = 256 << 20
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Product(NamedTuple):
@@ -52,15 +58,38 @@ async def do_work(
     fetch: Fetch,
     on_progress: Callable[[Progress], None],
 ) -> Product:
-    """Do what ``attestor.spec`` says, in ``workspace``. Raises ``StageFailed``."""
+    """Do what ``attestor.spec`` says, in ``workspace``. Raises ``StageFailed``.
+
+    On a full disk all that is only kept to be quicker goes, and it is done once more, with inputs not kept.
+    """
+    cache = InputCache(home.inputs, home.cache_bytes // 2)
+
+    async def cached(digest: str, target: Path) -> None:
+        await cache.place(digest, fetch, target)
+
+    try:
+        return await _done(attestor, home, workspace, cached, on_progress)
+    except (StageFailed, OSError) as error:
+        if not _is_full(error) or not await asyncio.to_thread(_make_room, home, workspace):
+            raise
+        _log.warning("done once more without the caches, for want of space: %s", error)
+    return await _done(attestor, home, workspace, fetch, on_progress)
+
+
+async def _done(
+    attestor: Attestor,
+    home: RunnerHome,
+    workspace: Path,
+    place: Fetch,
+    on_progress: Callable[[Progress], None],
+) -> Product:
     config = attestor.spec.config
     if isinstance(config, RuntimeConfig):
         _demand_isolation(attestor, config)
-    cache = InputCache(home.inputs, home.cache_bytes // 2)
     names: dict[str, str] = {}
     for role, digest in _inputs_of(config).items():
         names[role] = f"input-{role}"
-        await cache.place(digest, fetch, workspace / names[role])
+        await place(digest, workspace / names[role])
     builds = LentBuilds(home.builds, home.cache_bytes // 2)
     lent = (
         await asyncio.to_thread(builds.lend, config, workspace) if isinstance(config, ForgeConfig) else None
@@ -82,6 +111,25 @@ async def do_work(
             noise.remember(outcome.drawn)
         return product
     raise StageFailed("result_invalid", "the stage answered for another stage", fault="backend")
+
+
+def _is_full(error: StageFailed | OSError) -> bool:
+    return error.code == "disk_full" if isinstance(error, StageFailed) else error.errno in _DISK_FULL
+
+
+def _make_room(home: RunnerHome, workspace: Path) -> bool:
+    """Empty the caches, and the workspace. False where nothing was kept, or it cannot be removed."""
+    caches = (home.inputs, home.builds)
+    try:
+        if not any(any(cache.iterdir()) for cache in caches):
+            return False
+        for folder in (*caches, workspace):
+            shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
+    except OSError as error:
+        _log.warning("the caches could not be emptied: %s", error)
+        return False
+    return True
 
 
 def _built(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from edgeproof.contract.canonical import sha256_hex
-from edgeproof.contract.errors import StageFailed
 from edgeproof.runner.inputs import InputCache
 
 
@@ -58,26 +57,3 @@ async def test_the_oldest_goes_beyond_the_bound(folder: Path, tmp_path: Path) ->
     for blob in blobs:
         await cache.place(sha256_hex(blob), source.fetch, tmp_path / "copy")
     assert {path.name for path in folder.iterdir()} == {sha256_hex(blob) for blob in blobs[1:]}
-
-
-async def test_on_a_full_disk_what_is_kept_gives_way(folder: Path, tmp_path: Path) -> None:
-    source, cache = Source(b"old", b"new"), InputCache(folder)
-    await cache.place(sha256_hex(b"old"), source.fetch, tmp_path / "in use")
-
-    async def fetch(digest: str, path: Path) -> None:
-        if (folder / sha256_hex(b"old")).exists():
-            raise StageFailed("disk_full", fault="device", retryable=True)
-        await source.fetch(digest, path)
-
-    await cache.place(sha256_hex(b"new"), fetch, tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == b"new"
-    # What a live run uses is its own copy.
-    assert (tmp_path / "in use").read_bytes() == b"old"
-
-
-async def test_a_disk_that_is_full_of_others_files_is_said_to_be_full(folder: Path, tmp_path: Path) -> None:
-    async def fetch(digest: str, path: Path) -> None:
-        raise StageFailed("disk_full", fault="device", retryable=True)
-
-    with pytest.raises(StageFailed, match="disk_full"):
-        await InputCache(folder).place(sha256_hex(b"new"), fetch, tmp_path / "copy")
