@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ISOLATION_ORDER, Isolation
 from edgeproof.runner.agent import Agent
 from edgeproof.runner.engines import boot_id, detect_capabilities, restricted
+from edgeproof.runner.handover import disk_bytes
 from edgeproof.runner.home import DEFAULT_CACHE_BYTES, RunnerHome, usable
 from edgeproof.runner.isolation import detect
 from edgeproof.runner.session import Session
@@ -38,7 +40,7 @@ async def _run(options: RunnerOptions) -> int:
     home = RunnerHome(
         options.home,
         hide=_private_folder(options),
-        cache_bytes=DEFAULT_CACHE_BYTES if options.cache_bytes is None else options.cache_bytes,
+        cache_bytes=cache_bytes(options.home, options.cache_bytes),
     )
     address, ca_file = _control_plane(options, home)
     stopping = Stopping(options.drain_seconds)
@@ -55,6 +57,15 @@ async def _run(options: RunnerOptions) -> int:
                 )
     finally:
         stopping.close()
+
+
+def cache_bytes(folder: Path, asked: int | None) -> int:
+    """As asked; else 16 GiB, or half of what the disk has for the caches of that home, if that is less."""
+    if asked is not None:
+        return asked
+    home = RunnerHome(folder)
+    taken = disk_bytes(home.inputs) + disk_bytes(home.builds)
+    return min(DEFAULT_CACHE_BYTES, (shutil.disk_usage(home.root).free + taken) // 2)
 
 
 def _control_plane(options: RunnerOptions, home: RunnerHome) -> tuple[ServerAddress, str | None]:

@@ -45,7 +45,8 @@ for _command in (join, status, install, tokens):
 @click.option("--only", multiple=True, metavar="STAGE[/BACKEND]", envvar="EDGEPROOF_RUNNER_ONLY",
               help="Do nothing but this, e.g. forge or runtime/onnxruntime; repeatable.")  # fmt: skip
 @click.option("--cache-bytes", type=click.IntRange(0), envvar="EDGEPROOF_RUNNER_CACHE_BYTES",
-              help="Bound on fetched inputs and earlier builds; default 16 GiB.")  # fmt: skip
+              help="Bound on fetched inputs and earlier builds; "
+                   "default 16 GiB, less on a small disk.")  # fmt: skip
 @click.option("--drain-seconds", type=Duration(0), default=300.0, show_default=True,
               envvar="EDGEPROOF_RUNNER_DRAIN_SECONDS",
               help="Time for a run under way to finish when asked to stop.")  # fmt: skip
