@@ -15,7 +15,7 @@ from edgeproof.contract.errors import StageFailed
 from edgeproof.contract.jobs import Progress
 from edgeproof.contract.runners import ISOLATION_ORDER
 from edgeproof.contract.samples import RawQuality, RawSamples
-from edgeproof.contract.statements import ForgeConfig, RuntimeConfig
+from edgeproof.contract.statements import ForgeConfig, NoiseFloor, RuntimeConfig
 from edgeproof.runner.attest import Attestor, build_envelope, measurement_envelope
 from edgeproof.runner.build_cache import LentBuilds
 from edgeproof.runner.handover import left_document, left_file
@@ -108,7 +108,7 @@ async def _done(
     if isinstance(config, RuntimeConfig) and isinstance(outcome, RuntimeDone):
         product = await asyncio.to_thread(_measured, attestor, config, outcome, workspace)
         if outcome.drawn is not None:
-            noise.remember(outcome.drawn)
+            _note(noise, outcome.drawn)
         return product
     raise StageFailed("result_invalid", "the stage answered for another stage", fault="backend")
 
@@ -130,6 +130,14 @@ def _make_room(home: RunnerHome, workspace: Path) -> bool:
         _log.warning("the caches could not be emptied: %s", error)
         return False
     return True
+
+
+def _note(noise: RememberedNoise, drawn: NoiseFloor) -> None:
+    """A floor that cannot be noted costs the next measurement's time, not this one's result."""
+    try:
+        noise.remember(drawn)
+    except OSError as error:
+        _log.warning("a noise floor could not be noted: %s", error)
 
 
 def _built(

@@ -330,3 +330,10 @@ async def test_a_runner_below_the_demanded_isolation_refuses(make_scene: Callabl
     run = scene.server.add(msgspec.structs.replace(scene.duet(), min_isolation="rlimit"))
     await work(scene.agent(), scene.stop)
     assert [(one.code, one.fault) for one in run.failures] == [("isolation_unavailable", "device")]
+
+
+async def test_a_noise_floor_that_cannot_be_noted_costs_no_measurement(scene) -> None:
+    (scene.home.root / "noise.json").mkdir()
+    run = scene.server.add(scene.duet(looks=(8,)))
+    await work(scene.agent(), scene.stop)
+    assert (run.state, run.failures) == ("COMPLETE", [])
