@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -12,6 +12,7 @@ from edgeproof.client.exchange import JSON, decoded
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.runners import (
     LEASE_HEADER,
+    STANDING_HEADER,
     Capabilities,
     ClaimedRun,
     ClaimedRuns,
@@ -23,6 +24,7 @@ from edgeproof.contract.runners import (
     HeartbeatRequest,
     HeartbeatResponse,
     RegisterResponse,
+    RunnerStanding,
     SubmitAnswers,
     SubmitBatch,
     SubmitResponse,
@@ -43,11 +45,17 @@ class RunnerCalls(Calls):
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
         """A lease, or None when there was no work in ``wait_seconds``."""
+        answer = await self.claim_or_standing(request)
+        return answer if isinstance(answer, ClaimedRun) else None
+
+    async def claim_or_standing(self, request: ClaimRequest) -> ClaimedRun | RunnerStanding:
+        """A lease; when there was no work in ``wait_seconds``, whether this runner is to expect any."""
         response = await self._exchange.send(
             "POST", "/api/queue/claim", body=msgspec.json.encode(request), headers=JSON, idempotent=False
         )
         if response.status_code == NO_WORK:
-            return None
+            told = response.headers.get(STANDING_HEADER)
+            return next((one for one in get_args(RunnerStanding) if one == told), "active")
         return decoded(response, ClaimedRun)
 
     async def heartbeat(self, run_id: str, lease: Lease, request: HeartbeatRequest) -> HeartbeatResponse:

@@ -19,6 +19,7 @@ from edgeproof.contract.runners import (
     HeartbeatRequest,
     HeartbeatResponse,
     RegisterResponse,
+    RunnerStanding,
     SubmitResponse,
 )
 from edgeproof.domain.runs import Lease
@@ -31,7 +32,9 @@ class ControlPlane(Protocol):
         """Prove the key, keep the token for the calls below; the answer names the pinned server's key."""
         ...
 
-    async def claim(self, request: ClaimRequest) -> ClaimedRun | None: ...
+    async def claim_or_standing(self, request: ClaimRequest) -> ClaimedRun | RunnerStanding:
+        """A lease; when there is none within ``wait_seconds``, whether this runner is to expect any."""
+        ...
 
     async def heartbeat(self, run_id: str, lease: Lease, request: HeartbeatRequest) -> HeartbeatResponse: ...
 

@@ -39,6 +39,7 @@ from edgeproof.contract.runners import (
     HeartbeatRequest,
     HeartbeatResponse,
     RegisterResponse,
+    RunnerStanding,
     SubmitResponse,
 )
 from edgeproof.contract.statements import (
@@ -188,19 +189,23 @@ class SimulatedServer:
         )
 
     async def claim(self, request: ClaimRequest) -> ClaimedRun | None:
+        answer = await self.claim_or_standing(request)
+        return answer if isinstance(answer, ClaimedRun) else None
+
+    async def claim_or_standing(self, request: ClaimRequest) -> ClaimedRun | RunnerStanding:
         self._arrive("claim")
         if request.holding is not None and len(request.holding) > MAX_HOLDING:
             raise Refused("invalid_request", "a claim names no more")
         leased = [run for run in self.runs.values() if run.state == "CLAIMED"]
         if request.number is not None and any(run.claim_number >= request.number for run in leased):
-            return None
+            return self._standing
         self.unfit = request.unfit or self.unfit
         for held in leased:
             if request.holding is not None and held.run_id not in request.holding:
                 self._end_lease(held, retryable=True)
         while (run := self._next()) is None:
             if not request.wait_seconds:
-                return None
+                return self._standing
             self.turned.clear()
             await self.turned.wait()
         claimed = self._lease(run)
@@ -290,6 +295,10 @@ class SimulatedServer:
         if self._lost.get(verb, 0) > 0:
             self._lost[verb] -= 1
             raise Unavailable("server_unreachable", f"{verb}: the answer is lost")
+
+    @property
+    def _standing(self) -> RunnerStanding:
+        return "active" if self.unfit is None else "quarantined"
 
     def _next(self) -> SimulatedRun | None:
         if self.unfit is not None:

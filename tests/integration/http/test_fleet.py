@@ -136,6 +136,7 @@ async def test_a_runner_that_is_not_to_work_is_told(
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as raw:
         nothing = await raw.post("/api/queue/claim", json={})
         assert (nothing.status_code, nothing.headers["Edgeproof-Standing"]) == (204, "draining")
+        assert await runner.claim_or_standing(ClaimRequest()) == "draining"
         assert (await ask("fleet", "quarantine", runner_id))["standing"] == "quarantined"
         assert (await ask("fleet", "release", runner_id))["standing"] == "active"
         assert (await raw.post("/api/queue/claim", json={})).status_code == 200
