@@ -48,6 +48,8 @@ class Session:
         self._backoff = backoff
         self._server_key: PublicKey | None = None
         self._registrations = 0
+        self._away = False
+        """Whether the last call found no control plane."""
         self._registering = asyncio.Lock()
 
     async def server_key(self) -> PublicKey:
@@ -74,9 +76,13 @@ class Session:
         """
         try:
             return await self._call(ask)
+        except Unavailable:
+            self._away = True
+            raise
         except NotOurs as error:
             if not self._registrations:
                 raise
+            self._away = True
             raise _away("server_unreachable", error.detail, error) from error
 
     async def _call(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -86,7 +92,8 @@ class Session:
             self._heard()
             return answer
         except Refused as error:
-            self._heard()
+            if not isinstance(error, NotOurs):
+                self._heard()
             if error.code != "unauthenticated":
                 raise
         async with self._registering:
@@ -113,27 +120,49 @@ class Session:
     ) -> T:
         """``call``, repeated with jittered backoff while the control plane is unavailable.
 
-        Ends with the last ``Unavailable`` once ``stop`` is set or ``patience`` seconds have passed.
+        Ends with the last ``Unavailable`` once ``stop`` is set or ``patience`` seconds have passed. A call
+        under way is cancelled when ``stop`` is set; the control plane may have heard it all the same.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + patience
         failures = 0
         while True:
             try:
-                return await self.call(ask)
+                return await self._call_unless(stop, ask)
             except Unavailable as error:
-                if clock() > deadline or (stop is not None and stop.is_set()):
+                if clock() > deadline or _is_set(stop):
                     raise
                 _log.warning("control plane unavailable (%s), trying again", error)
-                await _pause(self._backoff.delay(failures, error.retry_after), stop)
+                await pause(self._backoff.delay(failures, error.retry_after), stop)
+                if _is_set(stop):
+                    raise
                 failures += 1
+
+    async def _call_unless(self, stop: asyncio.Event | None, ask: Callable[[], Awaitable[T]]) -> T:
+        if stop is None:
+            return await self.call(ask)
+        calling = asyncio.create_task(self.call(ask))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({calling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            # No effect on an answer that is here already.
+            calling.cancel()
+            await asyncio.gather(calling, stopping, return_exceptions=True)
+        if calling.cancelled():
+            raise Unavailable("unavailable", "no answer until this runner was asked to stop")
+        return calling.result()
 
     async def rest(self, stop: asyncio.Event) -> None:
         """A random share of the longest backoff, or until ``stop`` is set."""
-        await _pause(self._backoff.cap_seconds * self._backoff.jitter(), stop)
+        await pause(self._backoff.cap_seconds * self._backoff.jitter(), stop)
 
     def _heard(self) -> None:
         self.last_contact = datetime.now(UTC)
+        if self._away:
+            self._away = False
+            _log.info("control plane answers again")
 
 
 def _away(code: str, detail: str, cause: Refused) -> Unavailable:
@@ -142,7 +171,12 @@ def _away(code: str, detail: str, cause: Refused) -> Unavailable:
     return away
 
 
-async def _pause(seconds: float, stop: asyncio.Event | None) -> None:
+def _is_set(stop: asyncio.Event | None) -> bool:
+    return stop is not None and stop.is_set()
+
+
+async def pause(seconds: float, stop: asyncio.Event | None) -> None:
+    """Until ``stop`` is set, at most ``seconds``."""
     if stop is None:
         await asyncio.sleep(seconds)
         return

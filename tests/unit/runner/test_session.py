@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import replace
 from functools import partial
@@ -66,6 +67,50 @@ async def test_stop_ends_the_asking(server: SimulatedServer, session: Session) -
         await asking
 
 
+async def test_stop_ends_a_call_that_nobody_answers(session: Session) -> None:
+    stop, asked = asyncio.Event(), asyncio.Event()
+
+    async def ask() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        asking = asyncio.create_task(session.persist(ask, stop))
+        await asked.wait()
+        stop.set()
+        with pytest.raises(Unavailable, match="asked to stop"):
+            await asking
+
+
+async def test_an_answer_that_comes_together_with_stop_is_not_lost(session: Session) -> None:
+    stop, answered = asyncio.Event(), asyncio.Event()
+
+    async def ask() -> int:
+        await answered.wait()
+        return 7
+
+    asking = asyncio.create_task(session.persist(ask, stop))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answered.set()
+    stop.set()
+    assert await asking == 7
+
+
+async def test_that_it_answers_again_after_an_outage_is_said_once(
+    server: SimulatedServer, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "edgeproof.runner")
+    session = Session(server, session.key, session.capabilities, None, RetryPolicy(0, 0, 0))
+    await session.open()
+    server.absent(3, "claim")
+    for _ in range(2):
+        await session.persist(partial(server.claim, NOW))
+    told = [line for line in caplog.messages if "control plane" in line and "registered" not in line]
+    assert [line.endswith("trying again") for line in told] == [True, True, True, False]
+    assert told[-1] == "control plane answers again"
+
+
 async def test_patience_ends_the_asking(server: SimulatedServer, session: Session) -> None:
     server.absent(1000, "register")
     with pytest.raises(Unavailable):
@@ -121,9 +166,14 @@ async def test_before_anything_was_heard_a_foreign_answer_is_told_at_once(
 async def test_a_proxy_that_stumbles_is_asked_again(server: SimulatedServer, session: Session) -> None:
     session = Session(server, session.key, session.capabilities, None, RetryPolicy(0, 0, 0))
     await session.open()
+    heard = session.last_contact
+    server.foreign(1, "claim")
+    with pytest.raises(Unavailable):
+        await session.call(partial(server.claim, NOW))
+    assert session.last_contact is heard
     server.foreign(2, "claim")
     assert await session.persist(partial(server.claim, NOW)) is None
-    assert server.calls.count("claim") == 3
+    assert server.calls.count("claim") == 4
 
 
 @pytest.mark.parametrize("code", ["challenge_invalid", "server_key_mismatch"])
