@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,23 @@ def test_a_second_signal_hands_the_run_back(system: Up, client, start_job, tmp_p
         again = next(one for one in client.job(job_id).view.runs if one.run_id == run.run_id)
         assert (again.state, again.attempt) == ("PENDING", 1)
     client.job(job_id).cancel()
+
+
+def test_an_idle_runner_ends_also_when_the_control_plane_takes_its_call_and_says_nothing(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(STOP_SECONDS)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}#sha256:{'0' * 64}"
+        words = ("runner", "start", address, "--home", str(tmp_path / "home"))
+        with subprocess.Popen([*EDGEPROOF, *words], env=environment()) as device:
+            connection, _ = silent.accept()
+            with connection:
+                device.send_signal(signal.SIGTERM)
+                try:
+                    assert device.wait(STOP_SECONDS) == 0
+                finally:
+                    device.kill()
 
 
 @pytest.mark.parametrize(

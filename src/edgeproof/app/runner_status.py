@@ -38,6 +38,7 @@ def runner_status(folder: Path) -> RunnerStatusReport:
         running=running,
         pid=now.pid if now else None,
         draining=bool(now and now.draining),
+        standing=state.standing if state else None,
         isolation=now.isolation if now else asyncio.run(detect()),
         run=msgspec.convert(msgspec.to_builtins(now.run), RunReport) if now and now.run else None,
         runs_done=now.runs_done if now else 0,

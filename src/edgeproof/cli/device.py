@@ -11,7 +11,7 @@ import msgspec
 
 from edgeproof.cli.options import json_option
 from edgeproof.cli.printing import echo_lines
-from edgeproof.cli.use_cases import InstallOptions, JoinOptions, UseCases
+from edgeproof.cli.use_cases import InstallOptions, JoinOptions, RunnerStatusReport, UseCases
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
 SERVICE_USER: Final = "edgeproof-runner"
@@ -104,6 +104,7 @@ def status(use_cases: UseCases, home: Path, as_json: bool) -> None:
         "public key": report.public_key,
         "server": report.server or "none joined",
         "state": state + (", draining" if report.draining else ""),
+        "standing": _standing(report),
         "doing": doing,
         "undelivered": ", ".join(report.undelivered) or "none",
         "cache": f"{report.cache_bytes / (1 << 20):.1f} MiB",
@@ -112,6 +113,12 @@ def status(use_cases: UseCases, home: Path, as_json: bool) -> None:
     }
     for name, value in rows.items():
         echo_lines(f"{name:<13}{value}")
+
+
+def _standing(report: RunnerStatusReport) -> str:
+    if report.standing in (None, "active"):
+        return report.standing or "not told yet"
+    return f"{report.standing}, until `edgeproof fleet release {report.runner_id}`"
 
 
 @click.command()

@@ -111,7 +111,7 @@ class RunReport(Wire, frozen=True, kw_only=True):
 
 class RunnerStatusReport(Wire, frozen=True, kw_only=True):
     """``key`` is ``sha256:<hex>`` of ``public_key``, which is base64, as the allowlist takes it; sizes in
-    bytes; what only a running runner knows is else None."""
+    bytes; what only a running runner knows is else None. ``standing`` is what the control plane told last."""
 
     home: str
     key: str
@@ -121,6 +121,7 @@ class RunnerStatusReport(Wire, frozen=True, kw_only=True):
     running: bool
     pid: int | None
     draining: bool
+    standing: str | None
     isolation: str
     run: RunReport | None
     runs_done: int

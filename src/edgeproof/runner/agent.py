@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from datetime import UTC, datetime
 from itertools import count
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from edgeproof.contract.errors import StageFailed, Unavailable
 from edgeproof.contract.log_ids import about
-from edgeproof.contract.runners import MAX_HOLDING, ClaimedRun, ClaimRequest
+from edgeproof.contract.runners import MAX_HOLDING, ClaimedRun, ClaimRequest, RunnerStanding
 from edgeproof.runner.delivery import PATIENCE_SECONDS, Delivery
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.leased_run import Finished, LeasedRun
 from edgeproof.runner.outbox import Outbox
-from edgeproof.runner.session import Session
+from edgeproof.runner.session import Session, pause
 from edgeproof.runner.state import RunUnderWay, StateFile, shown
 from edgeproof.runner.work import Work, do_work
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CLAIM_WAIT_SECONDS: Final = 25.0
+LAST_WORDS_SECONDS: Final = 5.0
+"""What a report or a delivery has to come through once the runner is to end."""
 _TELL_SECONDS: Final = 5.0
 _WOULD_MEET_AGAIN: Final = frozenset({"quota_exceeded", "isolation_unavailable", "backend_missing"})
 """Failures that the next run here would end by too. The runner says so instead of using up attempts, and is
@@ -55,6 +58,7 @@ class Agent:
         self._boot_id = boot_id
         self._do_work = work
         self._unfit: str | None = None
+        self._standing: RunnerStanding | None = None
         self._claims: Iterator[int] | None = None
         """The numbers of the next claims; None where the folder cannot keep what makes them grow."""
         self._outbox = Outbox(home.outbox)
@@ -78,6 +82,7 @@ class Agent:
             telling = asyncio.create_task(self._keep_telling(stop))
             try:
                 await self._session.persist(self._session.open, stop)
+                self._tell(stop)
                 starts = self._home.count_start()
                 self._claims = None if starts is None else count(starts * _CLAIMS_PER_START)
                 with about(runner_id=self._session.runner_id):
@@ -91,11 +96,12 @@ class Agent:
             finally:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
+                self._tell(stop)
         return done
 
     async def _turn(self, stop: asyncio.Event, give_up: asyncio.Event) -> bool:
         """Deliver what is left, claim and do; whether a run was done."""
-        for failure in await self._delivery.deliver_pending(stop):
+        for failure in await _soon_after(stop, self._delivery.deliver_pending(stop)) or ():
             self._consider(failure)
         undelivered = self._outbox.undelivered()
         # A claim could not name more of them, and would end the leases that it does not name. And what cannot
@@ -112,7 +118,7 @@ class Agent:
         return True
 
     async def _claim(self, undelivered: tuple[str, ...], stop: asyncio.Event) -> ClaimedRun | None:
-        """The next run; None when there was none, or when ``stop`` was set first.
+        """The next run, or None when there was none. Raises ``Unavailable`` when ``stop`` was set first.
 
         A claim that the control plane grants while we turn away is not known to us: our next one ends it.
         """
@@ -120,30 +126,39 @@ class Agent:
         # that was killed.
         unfit = self._unfit or await asyncio.to_thread(self._home.unfit)
 
-        def ask() -> Awaitable[ClaimedRun | None]:
+        def ask() -> Awaitable[ClaimedRun | RunnerStanding]:
             request = ClaimRequest(
-                wait_seconds=CLAIM_WAIT_SECONDS,
+                # A runner that gets no work is to hear of it at its start, not after the first wait.
+                wait_seconds=0.0 if self._standing is None else CLAIM_WAIT_SECONDS,
                 holding=undelivered,
                 unfit=unfit,
                 number=None if self._claims is None else next(self._claims),
             )
-            return self._session.control_plane.claim(request)
+            return self._session.control_plane.claim_or_standing(request)
 
-        asking = asyncio.create_task(self._session.persist(ask, stop))
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            # No effect on an answer that is here already.
-            asking.cancel()
-            await asyncio.gather(asking, stopping, return_exceptions=True)
-        if asking.cancelled():
-            return None
-        claimed = asking.result()
+        answer = await self._session.persist(ask, stop)
         # Heard: what follows is the operator's to decide.
         self._unfit = None
-        return claimed
+        if isinstance(answer, ClaimedRun):
+            self._stands("active")
+            return answer
+        self._stands(answer)
+        return None
+
+    def _stands(self, standing: RunnerStanding) -> None:
+        if standing == self._standing:
+            return
+        before, self._standing = self._standing, standing
+        self._state.tell(standing=standing)
+        if standing != "active":
+            _log.warning(
+                "%s: the control plane gives this runner no new run until an operator releases it:"
+                " `edgeproof fleet release %s`",
+                standing,
+                self._session.runner_id,
+            )
+        elif before is not None:
+            _log.info("released: the control plane gives this runner runs again")
 
     async def _do(self, claimed: ClaimedRun, give_up: asyncio.Event) -> None:
         _log.info("run %s: claimed, stage %s, attempt %s", claimed.run_id, claimed.stage, claimed.attempt)
@@ -153,9 +168,11 @@ class Agent:
         try:
             outcome = await run.outcome(keeping, give_up)
             if isinstance(outcome, Finished):
-                outcome = await self._deliver(outcome, keeping, give_up)
-            elif outcome is not None:
-                await self._delivery.report(claimed.run_id, run.lease, outcome)
+                outcome = await _soon_after(give_up, self._deliver(outcome, keeping, give_up))
+            elif outcome is not None and not await _soon_after(
+                give_up, self._delivery.report(claimed.run_id, run.lease, outcome)
+            ):
+                _log.warning("run %s: failure not delivered in time, its lease will expire", claimed.run_id)
             self._consider(outcome)
         finally:
             keeping.cancel()
@@ -184,14 +201,31 @@ class Agent:
             self._unfit = f"{failure.code}: {failure.detail}"[:_UNFIT_CHARACTERS]
 
     async def _keep_telling(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._tell(stop)
+            await pause(_TELL_SECONDS, stop)
         while True:
-            contact = self._session.last_contact
-            self._state.tell(
-                runner_id=self._session.runner_id,
-                draining=stop.is_set(),
-                last_contact_at=None if contact is None else shown(contact),
-            )
+            self._tell(stop)
             await asyncio.sleep(_TELL_SECONDS)
+
+    def _tell(self, stop: asyncio.Event) -> None:
+        self._state.tell(runner_id=self._session.runner_id, draining=stop.is_set())
+        if self._session.last_contact is not None:
+            self._state.tell(last_contact_at=shown(self._session.last_contact))
+
+
+async def _soon_after(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None:
+    """What ``doing`` comes to; None where it was cancelled, ``LAST_WORDS_SECONDS`` after ``stop`` was set."""
+    task = asyncio.create_task(doing)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task}, timeout=LAST_WORDS_SECONDS)
+    finally:
+        stopping.cancel()
+        task.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
+    return None if task.cancelled() else task.result()
 
 
 def _under_way(claimed: ClaimedRun) -> RunUnderWay:

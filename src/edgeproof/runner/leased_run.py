@@ -81,6 +81,7 @@ class LeasedRun:
         if ending == "cancel_requested":
             return StageFailed("cancelled")
         if ending == "handed_back":
+            _log.info("run %s: handed back", self._claimed.run_id)
             return StageFailed("handed_back", fault="infrastructure", retryable=True)
         return None
 

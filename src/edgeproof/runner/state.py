@@ -13,7 +13,7 @@ import msgspec
 from edgeproof.contract.base import Wire
 from edgeproof.contract.canonical import canonical
 from edgeproof.contract.ids import UtcTime
-from edgeproof.contract.runners import Isolation
+from edgeproof.contract.runners import Isolation, RunnerStanding
 from edgeproof.runner.home import UNREADABLE, RunnerHome, write_private
 
 
@@ -35,7 +35,11 @@ class RunUnderWay(Wire, frozen=True, kw_only=True):
 
 
 class RunnerState(Wire, frozen=True, kw_only=True):
-    """Of the process ``pid``; good only while the home's lock is held. Times are the device's."""
+    """Of the process ``pid``; good only while the home's lock is held. Times are the device's.
+
+    ``last_contact_at`` outlives the process. ``standing`` is what the control plane said last; None until it
+    has answered a claim of this process.
+    """
 
     pid: int
     started_at: UtcTime
@@ -45,6 +49,7 @@ class RunnerState(Wire, frozen=True, kw_only=True):
     runs_done: int = 0
     draining: bool = False
     last_contact_at: UtcTime | None = None
+    standing: RunnerStanding | None = None
 
 
 class StateFile:
@@ -52,7 +57,13 @@ class StateFile:
 
     def __init__(self, path: Path, isolation: Isolation) -> None:
         self._path = path
-        self._state = RunnerState(pid=os.getpid(), started_at=shown(datetime.now(UTC)), isolation=isolation)
+        earlier = _read(path)
+        self._state = RunnerState(
+            pid=os.getpid(),
+            started_at=shown(datetime.now(UTC)),
+            isolation=isolation,
+            last_contact_at=earlier.last_contact_at if earlier else None,
+        )
         self._written: RunnerState | None = None
 
     def tell(self, **changes: object) -> None:
@@ -71,8 +82,12 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def read_state(home: RunnerHome) -> RunnerState | None:
+    return _read(home.state)
+
+
+def _read(path: Path) -> RunnerState | None:
     with contextlib.suppress(FileNotFoundError, *UNREADABLE):
-        return msgspec.json.decode(home.state.read_bytes(), type=RunnerState)
+        return msgspec.json.decode(path.read_bytes(), type=RunnerState)
     return None
 
 

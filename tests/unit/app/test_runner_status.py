@@ -64,6 +64,27 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert refused.value.code == "home_unusable"
 
 
+@pytest.mark.parametrize(
+    ("standing", "shown"),
+    [
+        (None, "not told yet"),
+        ("active", "active"),
+        ("quarantined", "quarantined, until `edgeproof fleet release runner-1`"),
+    ],
+)
+def test_it_tells_what_the_control_plane_said_of_the_runner(
+    tmp_path: Path, standing: str | None, shown: str
+) -> None:
+    home = RunnerHome(tmp_path)
+    home.signing_key()
+    with home.sole_owner():
+        StateFile(home.state, "none").tell(runner_id="runner-1", standing=standing)
+        report = runner_status(tmp_path)
+    assert report.standing == standing
+    text = CliRunner().invoke(status, ["--home", str(tmp_path)], obj=Told(report)).stdout
+    assert f"standing     {shown}" in text.splitlines()
+
+
 def test_a_refused_key_is_named_with_what_an_admin_does_about_it() -> None:
     key = SigningKey.generate().public
     with pytest.raises(Refused, match="not on the allowlist") as refused, telling_the_key(key):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +14,11 @@ from edgeproof.contract.errors import StageFailed
 from edgeproof.contract.log_ids import present_ids
 from edgeproof.contract.runners import MAX_HOLDING, Capabilities
 from edgeproof.contract.statements import ForgeConfig
+from edgeproof.runner import agent as agents
 from edgeproof.runner.agent import Agent
 from edgeproof.runner.home import RunnerHome
 from edgeproof.runner.session import Session
+from edgeproof.runner.state import RunnerState, StateFile, read_state
 from edgeproof.runner.work import Product
 from edgeproof.testing.simulated_server import SimulatedServer
 from edgeproof.testing.simulated_work import SimulatedWork
@@ -202,3 +204,188 @@ async def test_every_line_from_the_registration_on_names_the_runner_and_those_of
     assert [set(ids) for ids in claimed] == [{"runner_id", "job_id", "run_id"}]
     assert claimed[0] == {**runner, "run_id": run.run_id, "job_id": claimed[0]["job_id"]}
     assert lines.ids("not delivered yet") == lines.ids(": submitted") == claimed
+
+
+Mute = Callable[[str], asyncio.Event]
+
+
+@pytest.fixture
+def mute(server: SimulatedServer, monkeypatch: pytest.MonkeyPatch) -> Mute:
+    """Calls of one kind are taken and never answered; the event says that there was one."""
+
+    def made(verb: str) -> asyncio.Event:
+        asked = asyncio.Event()
+
+        async def never(*_: Any) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(server, verb, never)
+        return asked
+
+    return made
+
+
+@pytest.mark.parametrize("verb", ["register", "claim_or_standing"])
+async def test_a_silent_control_plane_does_not_keep_an_idle_runner(
+    agent: Agent, mute: Mute, verb: str
+) -> None:
+    stop, asked = asyncio.Event(), mute(verb)
+    async with asyncio.timeout(20):
+        serving = asyncio.create_task(agent.serve(stop, hand_back=asyncio.Event()))
+        await asked.wait()
+        stop.set()
+        assert await serving == 0
+
+
+async def test_a_result_whose_delivery_was_broken_off_is_delivered_by_the_next_process(
+    server: SimulatedServer,
+    agent: Agent,
+    home: RunnerHome,
+    config: ForgeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, stop, hand_back = server.add(config), asyncio.Event(), asyncio.Event()
+    asked: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def never(_run_id: str, _lease: Any, envelope: bytes) -> None:
+        asked.put_nowait(envelope)
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(20):
+        with monkeypatch.context() as silence:
+            silence.setattr(server, "submit", never)
+            serving = asyncio.create_task(agent.serve(stop, hand_back=hand_back))
+            sent = await asked.get()
+            # The run under way is delivered while the runner drains, until it is to hand back.
+            stop.set()
+            hand_back.set()
+            assert await serving == 1
+            # And one that lies there from before, until it drains.
+            serving = asyncio.create_task(_another(server, home).serve(again := asyncio.Event()))
+            assert await asked.get() == sent
+            again.set()
+            assert await serving == 0
+        serving = asyncio.create_task(_another(server, home).serve(last := asyncio.Event()))
+        await server.until(run, "COMPLETE")
+        last.set()
+        await serving
+    assert run.envelopes == [sent]
+
+
+def _another(server: SimulatedServer, home: RunnerHome) -> Agent:
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    return Agent(session, home, "boot", SimulatedWork(seconds=0), patience=0.0)
+
+
+async def test_a_hand_back_that_nobody_hears_does_not_hold_the_end(
+    server: SimulatedServer,
+    home: RunnerHome,
+    config: ForgeConfig,
+    mute: Mute,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "edgeproof.runner")
+    monkeypatch.setattr(agents, "LAST_WORDS_SECONDS", 0.01)
+    run, stop, working, asked = server.add(config), asyncio.Event(), asyncio.Event(), mute("fail")
+
+    async def long(*_: Any) -> Product:
+        working.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    session = Session(server, home.signing_key(), CAPABILITIES, None, AT_ONCE)
+    async with asyncio.timeout(20):
+        serving = asyncio.create_task(Agent(session, home, "boot", long).serve(stop))
+        await working.wait()
+        stop.set()
+        assert await serving == 1
+    assert asked.is_set()
+    told = [line for line in caplog.messages if line.startswith(f"run {run.run_id}: ")]
+    assert told[1:] == [
+        f"run {run.run_id}: handed back",
+        f"run {run.run_id}: failure not delivered in time, its lease will expire",
+    ]
+
+
+async def test_a_quarantined_runner_says_so_at_each_change(
+    server: SimulatedServer,
+    agent: Agent,
+    home: RunnerHome,
+    config: ForgeConfig,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "edgeproof.runner.agent")
+    server.unfit, stop = "by an operator", asyncio.Event()
+    run = server.add(config)
+    async with asyncio.timeout(20):
+        serving = asyncio.create_task(agent.serve(stop))
+        # The first claim is answered at once; the second waits.
+        await _until(server, lambda: server.calls.count("claim") == 2)
+        assert _state(home).standing == "quarantined"
+        (told,) = caplog.messages
+        assert told.startswith("quarantined: ")
+        assert told.endswith("`edgeproof fleet release runner-1`")
+        server.release()
+        await server.until(run, "COMPLETE")
+        stop.set()
+        await serving
+    assert _state(home).standing == "active"
+    assert caplog.messages[1] == "released: the control plane gives this runner runs again"
+    assert [line for line in caplog.messages[2:] if "release" in line or "quarantined" in line] == []
+
+
+async def test_a_contact_and_a_wish_to_stop_are_told_at_once(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, mute: Mute
+) -> None:
+    long_ago = "2026-01-01T00:00:00Z"
+    StateFile(home.state, "none").tell(last_contact_at=long_ago)
+    restarted, stop, asked = _another(server, home), asyncio.Event(), mute("claim_or_standing")
+    async with asyncio.timeout(20):
+        serving = asyncio.create_task(restarted.serve(stop))
+        await asked.wait()
+        state = _state(home)
+        assert state.runner_id == "runner-1"
+        assert (state.last_contact_at or "") > long_ago
+        stop.set()
+        await serving
+    assert _state(home).draining
+
+
+async def test_a_runner_that_drains_a_run_is_told_to_at_once(
+    server: SimulatedServer, agent: Agent, home: RunnerHome, config: ForgeConfig, mute: Mute
+) -> None:
+    stop, hand_back, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    server.add(config)
+    asked = mute("submit")
+    tell = StateFile.tell
+
+    def noted(file: StateFile, **changes: object) -> None:
+        tell(file, **changes)
+        if _state(home).draining:
+            told.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StateFile, "tell", noted)
+        patch.setattr(agents, "_TELL_SECONDS", 1000.0)
+        async with asyncio.timeout(20):
+            serving = asyncio.create_task(agent.serve(stop, hand_back=hand_back))
+            await asked.wait()
+            stop.set()
+            await told.wait()
+            assert not serving.done()
+            hand_back.set()
+            await serving
+
+
+def _state(home: RunnerHome) -> RunnerState:
+    state = read_state(home)
+    assert state is not None
+    return state
+
+
+async def _until(server: SimulatedServer, true: Callable[[], bool]) -> None:
+    while not true():
+        server.turned.clear()
+        await server.turned.wait()

@@ -18,6 +18,15 @@ def test_what_was_told_is_read(home: RunnerHome) -> None:
     assert (state.runs_done, state.isolation, state.run) == (2, "rlimit", None)
 
 
+def test_the_next_process_still_knows_when_the_control_plane_was_last_heard(home: RunnerHome) -> None:
+    then = "2026-01-01T00:00:00Z"
+    StateFile(home.state, "none").tell(last_contact_at=then, runs_done=2, standing="quarantined")
+    StateFile(home.state, "none").tell(draining=False)
+    state = read_state(home)
+    assert state is not None
+    assert (state.last_contact_at, state.runs_done, state.standing) == (then, 0, None)
+
+
 def test_only_a_change_is_written(home: RunnerHome) -> None:
     told = StateFile(home.state, "none")
     told.tell(runs_done=1)
