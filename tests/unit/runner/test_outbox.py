@@ -97,7 +97,7 @@ def test_a_folder_in_a_results_place_is_set_aside_or_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox = Outbox(tmp_path)
-    outbox.put(RESULT)
+    outbox.put(RESULT, {})
     (tmp_path / "0.json").mkdir()
     (tmp_path / "1.json").mkdir()
     (tmp_path / "1.damaged").write_text("in the way")
@@ -114,7 +114,7 @@ def test_what_cannot_be_read_for_now_stays_where_it_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox = Outbox(tmp_path)
-    outbox.put(RESULT)
+    outbox.put(RESULT, {})
     (tmp_path / "0.json").symlink_to("0.json")
     assert outbox.undelivered() == (RESULT.run_id,)
     assert list(outbox.pending()) == [RESULT]
