@@ -224,6 +224,9 @@ async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, 
     }
     found: dict[tuple[int, str | None], tuple[str, ...]] = {}
     for class_id, named in {(run.class_id, run.assigned_runner_id) for run in unmet}:
+        if named is not None and named not in runners:
+            found[class_id, named] = (f"the runner {named}, which has no good key any more",)
+            continue
         near = [
             (lacks(needs[class_id], able), idle.get(runner, ()))
             for runner, able in runners.items()

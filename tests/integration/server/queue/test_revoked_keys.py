@@ -120,6 +120,18 @@ async def test_a_removed_runner_counts_as_absent(yard: Yard, admin: Principal) -
     assert await yard.one.claim() is not None
 
 
+async def test_a_job_that_names_a_runner_says_that_its_key_is_no_longer_good(
+    yard: Yard, admin: Principal
+) -> None:
+    runner = yard.one.principal.runner_id
+    job = await yard.analyze(runner=runner)
+    await remove_key(yard.plane, admin, yard.one.key.public)
+    told = {run.waiting_for for run in (await yard.job(job.job_id)).runs}
+    assert told == {(f"the runner {runner}, which has no good key any more",)}
+    await allow_key(yard.plane, admin, yard.one.key.public)
+    assert all(run.waiting_for == () for run in (await yard.job(job.job_id)).runs)
+
+
 async def decided(yard: Yard, worker: Worker) -> str:
     job = await yard.analyze()
     await worker.work_off()
