@@ -59,7 +59,8 @@ class RemoveKeyRequest(Wire, frozen=True, kw_only=True):
 
 
 class RemovedKey(Wire, frozen=True, kw_only=True):
-    """What the removal did at once: leases that ended, decisions that were withdrawn (job ids)."""
+    """What the removal did at once: leases that ended; and the decisions (job ids) that are withdrawn for the
+    key, those of an earlier call too."""
 
     key: RunnerKeyView
     leases_ended: int

@@ -36,6 +36,7 @@ ORDER BY j.job_id, o.finished_at
 ON CONFLICT (job_id) DO NOTHING
 RETURNING job_id, runner_key, reason
 """
+_WITHDRAWN: Final = "SELECT job_id FROM job_withdrawals WHERE runner_key = $1 ORDER BY job_id"
 # Waits for a removal under way, and makes one wait that comes now: one of the two sees the other.
 _HOLD_KEYS: Final = """
 SELECT k.public_key FROM runner_keys k
@@ -45,8 +46,12 @@ ORDER BY k.public_key FOR SHARE
 
 
 async def withdraw_decisions(connection: Connection, key: PublicKey, by: str) -> tuple[str, ...]:
-    """Withdraw what rests on ``key``, whose removal this transaction holds; the jobs' ids, sorted."""
-    return await _tell(connection, await connection.fetch(_WITHDRAW, key.base64, None, by), by)
+    """Withdraw what rests on ``key``, whose removal this transaction holds.
+
+    The ids of all jobs whose decisions are withdrawn for it, sorted: asked again, the same.
+    """
+    await _tell(connection, await connection.fetch(_WITHDRAW, key.base64, None, by), by)
+    return tuple(row["job_id"] for row in await connection.fetch(_WITHDRAWN, key.base64))
 
 
 async def withdraw_decision(connection: Connection, job_id: str) -> None:
@@ -55,11 +60,10 @@ async def withdraw_decision(connection: Connection, job_id: str) -> None:
     await _tell(connection, await connection.fetch(_WITHDRAW, None, job_id, CONTROL_PLANE), CONTROL_PLANE)
 
 
-async def _tell(connection: Connection, rows: list[Any], by: str) -> tuple[str, ...]:
+async def _tell(connection: Connection, rows: list[Any], by: str) -> None:
     for row in rows:
         told = {"key": PublicKey.from_base64(row["runner_key"]).fingerprint, "reason": row["reason"]}
         await record(connection, by, "decision.withdrawn", row["job_id"], told)
-    return tuple(sorted(row["job_id"] for row in rows))
 
 
 def reviewed_again(result: dict[str, Any] | None, withdrawal: Withdrawal) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import pytest
 from edgeproof.contract.envelope import SigningKey
 from edgeproof.contract.errors import Refused
 from edgeproof.contract.runners import ClaimRequest, HeartbeatRequest
+from edgeproof.server.audit.audit import list_entries
 from edgeproof.server.fleet.runner_keys import allow_key, list_keys, rotate_key
 from edgeproof.server.jobs.jobs import list_jobs
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
@@ -182,9 +183,13 @@ async def test_a_key_that_was_removed_can_be_found_compromised_later(yard: Yard,
     )
     assert later.withdrawn == (job_id,)
     assert later.key.reason == "found on a disk"
-    # Withdrawn once, whatever follows; and such a key never comes back.
+    withdrawn = (await yard.job(job_id)).withdrawn
+    # Withdrawn once, whatever follows, and told again; and such a key never comes back.
     again = await remove_key(yard.plane, admin, yard.one.key.public, "x", now - timedelta(days=2))
-    assert again.withdrawn == ()
+    assert again.withdrawn == (job_id,)
+    assert (await yard.job(job_id)).withdrawn == withdrawn
+    page = await list_entries(yard.plane, admin, subject=job_id)
+    assert [one.act for one in page.entries].count("decision.withdrawn") == 1
     assert await refusal(allow_key(yard.plane, admin, yard.one.key.public)) == "conflict"
 
 
