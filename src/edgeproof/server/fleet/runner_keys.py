@@ -53,8 +53,7 @@ _HOLD: Final = """
 SELECT FROM runner_keys WHERE public_key = ANY($1::text[]) ORDER BY public_key FOR UPDATE
 """
 _ROTATE_OUT: Final = """
-UPDATE runner_keys SET runner_id = $2,
-    good_until = least(good_until, clock_timestamp() + make_interval(secs => $3))
+UPDATE runner_keys SET runner_id = $2, good_until = clock_timestamp() + make_interval(secs => $3)
 WHERE public_key = $1
 """
 _ROTATE_IN: Final = """
@@ -62,6 +61,9 @@ INSERT INTO runner_keys (public_key, added_by, runner_id) VALUES ($1, $2, $3)
 ON CONFLICT (public_key) DO UPDATE SET runner_id = $3
 WHERE runner_keys.runner_id IS NULL AND runner_keys.removed_at IS NULL AND runner_keys.good_until IS NULL
 RETURNING public_key
+"""
+_SUCCESSOR: Final = """
+SELECT data ->> 'new' FROM audit_log WHERE act = 'key.rotated' AND subject = $1 ORDER BY entry_id DESC LIMIT 1
 """
 
 
@@ -102,18 +104,31 @@ async def allow_key(plane: ControlPlane, principal: Principal, key: PublicKey) -
 async def rotate_key(
     plane: ControlPlane, principal: Principal, old: PublicKey, new: PublicKey, overlap_seconds: float
 ) -> RotatedKey:
-    """Let ``new`` speak for the runner of ``old``, which stays good for ``overlap_seconds`` more.
+    """Let ``new`` speak for the runner of ``old``, which stays good for ``overlap_seconds`` more. The same
+    again changes nothing.
 
-    Raises ``Refused``: ``key_not_allowed`` when ``old`` is not good, ``conflict`` when ``new`` has a history.
+    Raises ``Refused``: ``invalid_request`` for the same key twice, ``key_not_allowed`` when ``old`` is not
+    good, ``conflict`` when ``new`` has a history or another key replaces ``old`` already.
     """
     require(principal, "admin")
+    if old.base64 == new.base64:
+        raise Refused("invalid_request", "a key cannot replace itself; make a new one")
     async with plane.database.transaction() as connection:
         for key in sorted({old.base64, new.base64}):
             await lock(connection, f"runner-key:{key}")
         await connection.execute(_HOLD, [old.base64, new.base64])
         before = await find_key_in(connection, old)
+        if before is not None and before.good_until is not None and before.removed_at is None:
+            after = await find_key_in(connection, new)
+            successor = await connection.fetchval(_SUCCESSOR, old.fingerprint)
+            if after is not None and after.state == "good" and successor == new.fingerprint:
+                return RotatedKey(old=before, new=after)
         if before is None or before.state != "good":
             raise Refused("key_not_allowed", f"{old.fingerprint} is not a good key")
+        if before.good_until is not None:
+            raise Refused(
+                "conflict", f"{old.fingerprint} is being replaced already; to undo that, add it again"
+            )
         runner_id = before.runner_id or runner_id_of(old)
         if await connection.fetchval(_ROTATE_IN, new.base64, principal.principal_id, runner_id) is None:
             raise Refused("conflict", f"{new.fingerprint} has been another key before; make a new one")

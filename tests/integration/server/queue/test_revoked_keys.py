@@ -309,6 +309,45 @@ async def test_a_lease_of_a_rotated_out_key_ends(yard: Yard, admin: Principal) -
     assert await claim(yard.plane, yard.one.principal, ClaimRequest()) is None
 
 
+async def test_a_key_is_replaced_by_one_other_also_when_asked_at_once(
+    yard: Yard, another_replica: ControlPlane, admin: Principal
+) -> None:
+    old = yard.one.key.public
+    both = await asyncio.gather(
+        *(
+            rotate_key(plane, admin, old, SigningKey.generate().public, 3600)
+            for plane in (yard.plane, another_replica)
+        ),
+        return_exceptions=True,
+    )
+    (refused,) = [one for one in both if isinstance(one, Refused)]
+    assert (refused.code, "replaced already" in refused.detail) == ("conflict", True)
+    keys = (await list_keys(yard.plane, admin)).keys
+    assert sum(key.runner_id == yard.one.principal.runner_id for key in keys) == 2
+    # The operator takes it back: another successor.
+    await allow_key(yard.plane, admin, old)
+    await rotate_key(yard.plane, admin, old, SigningKey.generate().public, 3600)
+
+
+@pytest.mark.parametrize("overlap", [0, 3600])
+async def test_a_rotation_that_is_asked_for_again_answers_as_before(
+    yard: Yard, admin: Principal, overlap: float
+) -> None:
+    old, new = yard.one.key.public, SigningKey.generate().public
+    first = await rotate_key(yard.plane, admin, old, new, overlap)
+    again = await rotate_key(yard.plane, admin, old, new, overlap)
+    assert (again.new, again.old.good_until) == (first.new, first.old.good_until)
+    page = await list_entries(yard.plane, admin, subject=old.fingerprint)
+    assert [one.act for one in page.entries] == ["key.rotated"]
+    # Not for a successor's own, nor once the new key is gone.
+    third = SigningKey.generate().public
+    await rotate_key(yard.plane, admin, new, third, 3600)
+    code = "conflict" if overlap else "key_not_allowed"
+    assert await refusal(rotate_key(yard.plane, admin, old, third, 3600)) == code
+    await remove_key(yard.plane, admin, new)
+    assert await refusal(rotate_key(yard.plane, admin, old, new, overlap)) == code
+
+
 @pytest.mark.parametrize("which", ["unknown old", "removed old", "new is another runner's", "the same"])
 async def test_rotations_that_make_no_sense(yard: Yard, admin: Principal, which: str) -> None:
     old, new = yard.one.key.public, SigningKey.generate().public
@@ -318,6 +357,6 @@ async def test_rotations_that_make_no_sense(yard: Yard, admin: Principal, which:
     elif which == "removed old":
         await remove_key(yard.plane, admin, old)
     else:
-        new, code = (yard.two.key.public if "another" in which else old), "conflict"
+        new, code = (yard.two.key.public, "conflict") if "another" in which else (old, "invalid_request")
         await yard.plane.database.pool.execute("UPDATE runner_keys SET runner_id = 'r-' || added_at::text")
     assert await refusal(rotate_key(yard.plane, admin, old, new, 60)) == code
