@@ -45,7 +45,11 @@ WHERE runners.public_key = excluded.public_key OR EXISTS (
 )
 RETURNING (xmax = 0) AS is_new
 """
-_SET_KEY: Final = "UPDATE runners SET public_key = $1 WHERE runner_id = $2 AND public_key <> $1"
+# Not one that is being rotated out: both speak for the runner meanwhile, and the new one is its key.
+_SET_KEY: Final = """
+UPDATE runners SET public_key = $1 WHERE runner_id = $2 AND public_key <> $1
+    AND NOT EXISTS (SELECT FROM runner_keys WHERE public_key = $1 AND good_until IS NOT NULL)
+"""
 _BIND_KEY: Final = """
 UPDATE runner_keys SET runner_id = $2 WHERE public_key = $1 AND runner_id IS NULL RETURNING true
 """

@@ -20,7 +20,7 @@ from edgeproof.server.fleet.enrolment import (
     revoke_enrolment_token,
 )
 from edgeproof.server.fleet.register import register
-from edgeproof.server.fleet.runner_keys import allow_key
+from edgeproof.server.fleet.runner_keys import allow_key, rotate_key
 from edgeproof.server.fleet.runners import list_runners
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import authenticate
@@ -205,6 +205,21 @@ async def test_a_removed_key_is_out_at_once_and_stays_out(
     assert await control_plane.database.pool.fetchval("SELECT uses_left FROM enrolment_tokens") == 9
     await allow_key(control_plane, admin, allowed.key.public)
     await allowed.register(control_plane)
+
+
+async def test_a_key_that_is_rotated_out_does_not_become_the_runners_again(
+    control_plane: ControlPlane, admin: Principal, allowed: Any
+) -> None:
+    await allowed.register(control_plane)
+    renewed = replace(allowed, key=SigningKey.generate())
+    await rotate_key(control_plane, admin, allowed.key.public, renewed.key.public, 3600)
+    shown = []
+    for device in (allowed, renewed, allowed):
+        await device.register(control_plane)
+        (listed,) = await list_runners(control_plane, admin)
+        shown.append(listed.public_key)
+    old, new = allowed.key.public.base64, renewed.key.public.base64
+    assert shown == [old, new, new]
 
 
 async def test_a_key_can_be_removed_before_it_was_ever_seen(
