@@ -84,6 +84,8 @@ class JobView(Wire, frozen=True, kw_only=True):
     """``GET /api/jobs/{id}``; field names as seed 000, then ours.
 
     Once ``withdrawn``, the decision in ``result`` reads ``review_required``, whatever was signed.
+    ``waiting_for`` names what no registered runner has for the measurement, while no run is that yet; what
+    runs wait for, they say themselves.
     """
 
     job_id: str
@@ -99,6 +101,7 @@ class JobView(Wire, frozen=True, kw_only=True):
     withdrawn: Withdrawal | None = None
     runs: tuple[RunView, ...] = ()
     retry_of: IdText | None = None
+    waiting_for: tuple[str, ...] = ()
 
 
 class JobPage(Wire, frozen=True, kw_only=True):

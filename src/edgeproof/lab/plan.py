@@ -222,6 +222,13 @@ def advance(job: JobFacts, runs: Sequence[RunFacts]) -> list[Action]:
     return [] if baseline is None or candidate is None else [_runtime(job, baseline, candidate)]
 
 
+def measurement_needs(job: JobFacts) -> Needs:
+    """What measuring will demand, as far as it is known before the builds: a model taken as it is may turn
+    out to demand a precision more."""
+    baseline, candidate = job.order.baseline, job.order.candidate
+    return _needs(job, "runtime", {baseline.precision, candidate.precision}, baseline, candidate)
+
+
 def duet_plan(policy: Policy, options: AnalyzeOptions) -> DuetPlan:
     """The measuring protocol that ``policy`` demands, with the caller's counts."""
     return DuetPlan(

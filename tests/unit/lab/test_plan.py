@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgeproof.contract.errors import Refused
@@ -26,6 +27,7 @@ from edgeproof.lab.plan import (
     Order,
     RunFacts,
     advance,
+    measurement_needs,
     order_of,
 )
 from edgeproof.lab.policies import default_policy
@@ -223,6 +225,18 @@ def test_an_int8_build_needs_its_scheme_where_it_is_made_and_where_it_runs(
     pair = only(advance(facts, [run("baseline", "COMPLETE"), run("candidate", "COMPLETE")]))
     assert isinstance(pair, Enqueue)
     assert pair.needs.quantizations == measured
+
+
+@pytest.mark.parametrize("baseline", [{}, {"precision": "fp32"}])
+def test_what_the_measurement_will_demand_is_known_before_the_builds(baseline: dict[str, str]) -> None:
+    facts = job(baseline=baseline, precision="int8", min_memory_bytes=1 << 30, runner_labels={"site": "lab"})
+    int8, fp32 = (Built(name * 64, None, name) for name in ("int8", "fp32"))
+    sides = [run("baseline", "COMPLETE", built=fp32), run("candidate", "COMPLETE", built=int8)]
+    planned = only(advance(facts, sides))
+    assert isinstance(planned, Enqueue)
+    # Of a model taken as it is, its build tells the precision.
+    precisions = ("fp32", "int8") if baseline else ("int8",)
+    assert measurement_needs(facts) == msgspec.structs.replace(planned.needs, precisions=precisions)
 
 
 def test_a_missing_side_alone_is_planned_again() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -21,12 +21,13 @@ from edgeproof.contract.jobs import (
     RunView,
     Withdrawal,
 )
-from edgeproof.contract.runners import Capabilities, Needs
+from edgeproof.contract.runners import Needs
 from edgeproof.domain.jobs import NEXT_ACTIONS, TERMINAL
-from edgeproof.domain.requirements import Lack, lacking_everything, lacks
+from edgeproof.domain.requirements import class_digest
 from edgeproof.server.db.cursors import LAST, read_cursor
 from edgeproof.server.db.rows import Row
 from edgeproof.server.db.times import utc_text
+from edgeproof.server.jobs.waiting_for import Kind, lacking, measurements_to_come
 from edgeproof.server.jobs.withdraw import WITHDRAWAL, reviewed_again
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
@@ -35,7 +36,7 @@ from edgeproof.server.runs import queue_sql
 # No text but our own goes into these: S608 means statements made of what somebody sent.
 _OF_JOB: Final = f"""
 j.seq, j.job_id, j.status, j.created_at, j.updated_at, j.reported_at, j.input_summary, j.error,
-j.cancel_requested_at, j.retry_of, {WITHDRAWAL} AS withdrawn
+j.cancel_requested_at, j.retry_of, j.policy_digest, {WITHDRAWAL} AS withdrawn
 """
 _COLUMNS: Final = f"{_OF_JOB}, {queue_sql.RUNS_AS_SHOWN} AS runs"
 _ONE: Final = f"{_OF_JOB}, {queue_sql.RUNS_WITH_POSITION} AS runs"
@@ -70,12 +71,6 @@ def _page(*wanted: str) -> str:
     ) END AS result
     FROM jobs j WHERE {" AND ".join(conditions)} ORDER BY j.seq DESC LIMIT $2
     """  # noqa: S608 - names of ours
-
-
-_NEEDS: Final = "SELECT class_id, needs FROM requirement_classes WHERE class_id = ANY($1::integer[])"
-_RUNNERS: Final = """
-SELECT runner_id, runners.capabilities, standing FROM good_runners JOIN runners USING (runner_id)
-"""
 
 
 class _Run(Wire, frozen=True, kw_only=True):
@@ -155,13 +150,30 @@ async def list_jobs(
 
 async def _views(plane: ControlPlane, rows: Sequence[Row]) -> tuple[JobView, ...]:
     runs = [() if row["runs"] is None else _RUNS.decode(row["runs"]) for row in rows]
-    waiting_for = await _waiting_for(plane, [run for of_job in runs for run in of_job if not run.fits])
-    return tuple(_view(row, of_job, waiting_for) for row, of_job in zip(rows, runs, strict=True))
+    unmet = {(run.class_id, run.assigned_runner_id) for of_job in runs for run in of_job if not run.fits}
+    to_come = await measurements_to_come(
+        plane,
+        [
+            row
+            for row, of_job in zip(rows, runs, strict=True)
+            if of_job and all(run.stage == "forge" for run in of_job)
+        ],
+    )
+    lacks = await lacking(plane, list(unmet), list(to_come.values()))
+    return tuple(
+        _view(row, of_job, lacks, to_come.get(row["job_id"])) for row, of_job in zip(rows, runs, strict=True)
+    )
 
 
-def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, ...]]) -> JobView:
+def _view(
+    row: Row,
+    runs: Sequence[_Run],
+    lacks: Mapping[Kind, tuple[str, ...]],
+    to_come: tuple[str | None, Needs] | None,
+) -> JobView:
     job_id, status, cancelled_at = row["job_id"], row["status"], row["cancel_requested_at"]
     withdrawal = msgspec.convert(row["withdrawn"], Withdrawal | None)
+    waiting_for = {run.run_id: lacks[run.class_id, run.assigned_runner_id] for run in runs if not run.fits}
     result = row["result"] if withdrawal is None else reviewed_again(row["result"], withdrawal)
     return JobView(
         job_id=job_id,
@@ -191,7 +203,20 @@ def _view(row: Row, runs: Sequence[_Run], waiting_for: Mapping[str, tuple[str, .
             for run in runs
         ),
         retry_of=row["retry_of"],
+        waiting_for=() if to_come is None else _for_the_measurement(to_come, lacks, waiting_for.values()),
     )
+
+
+def _for_the_measurement(
+    to_come: tuple[str | None, Needs],
+    lacks: Mapping[Kind, tuple[str, ...]],
+    told: Iterable[tuple[str, ...]],
+) -> tuple[str, ...]:
+    """But for what a run is ``told`` to wait for already."""
+    named, needs = to_come
+    known = {one for of_run in told for one in of_run}
+    lacking = lacks.get((class_digest(needs), named), ())
+    return tuple(f"for the measurement: {one}" for one in lacking if one not in known)
 
 
 def _links(job_id: str, status: JobStatus) -> dict[str, str]:
@@ -202,41 +227,3 @@ def _links(job_id: str, status: JobStatus) -> dict[str, str]:
     elif status not in TERMINAL:
         links["cancel"] = f"{own}/cancel"
     return links
-
-
-async def _waiting_for(plane: ControlPlane, unmet: Sequence[_Run]) -> dict[str, tuple[str, ...]]:
-    """By run: what the registered runner that comes nearest lacks, and what it has instead; none of ``unmet``
-    has a fitting one."""
-    if not unmet:
-        return {}
-    pool = plane.database.pool
-    rows = await pool.fetch(_RUNNERS)
-    runners = {row["runner_id"]: msgspec.convert(row["capabilities"], Capabilities) for row in rows}
-    idle = {
-        row["runner_id"]: (f"the release of {row['runner_id']}, which is {row['standing']}",)
-        for row in rows
-        if row["standing"] != "active"
-    }
-    classes = {run.class_id for run in unmet}
-    needs = {
-        row["class_id"]: msgspec.convert(row["needs"], Needs)
-        for row in await pool.fetch(_NEEDS, list(classes))
-    }
-    found: dict[tuple[int, str | None], tuple[str, ...]] = {}
-    for class_id, named in {(run.class_id, run.assigned_runner_id) for run in unmet}:
-        if named is not None and named not in runners:
-            found[class_id, named] = (f"the runner {named}, which has no good key any more",)
-            continue
-        near = [
-            (lacks(needs[class_id], able), idle.get(runner, ()))
-            for runner, able in runners.items()
-            if named in (None, runner)
-        ]
-        found[class_id, named] = _nearest(near) if near else lacking_everything(needs[class_id])
-    return {run.run_id: found[run.class_id, run.assigned_runner_id] for run in unmet}
-
-
-def _nearest(runners: Sequence[tuple[tuple[Lack, ...], tuple[str, ...]]]) -> tuple[str, ...]:
-    """Of each: what it lacks, and why it does not work though it might."""
-    lacking, idle = min(runners, key=lambda one: (sum(lack.share for lack in one[0]), len(one[1])))
-    return (*map(str, lacking), *idle)

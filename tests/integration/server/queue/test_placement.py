@@ -10,6 +10,7 @@ import pytest
 
 from edgeproof.contract.runners import Capabilities, ClaimedRun, ClaimRequest, EngineCapability, Gpu
 from edgeproof.server.jobs.dead_letters import requeue
+from edgeproof.server.jobs.jobs import list_jobs
 from edgeproof.server.queue.claim import claim
 
 from .conftest import CAPABILITIES, ENGINE, Worker, enlist, listening
@@ -165,3 +166,37 @@ async def test_an_int8_build_waits_for_a_toolchain_that_makes_it_and_its_measure
     assert lacks["pair"] == ("quantization int8_dynamic (has none)",)
     measures = able(toolchains=(), backends=(engine("int8_dynamic"),))
     assert (await claim_as(yard.two, measures)).stage == "runtime"
+
+
+async def test_a_job_says_at_once_what_no_runner_has_for_its_measurement(yard: Any) -> None:
+    able_to_build = able(toolchains=(msgspec.structs.replace(ENGINE, precisions=("fp32", "int8")),))
+    for worker in (yard.one, yard.two):
+        assert await claim_as(worker, able_to_build) is None
+    job = await yard.analyze(precision="int8")
+    named = await yard.analyze(precision="int8", runner=yard.one.principal.runner_id)
+    for shown in (job, await yard.job(job.job_id), named):
+        assert shown.waiting_for == ("for the measurement: precision int8 (has fp32)",)
+        assert waiting(shown) == set()
+    listed = (await list_jobs(yard.plane, yard.user)).jobs
+    assert [one.waiting_for for one in listed] == [named.waiting_for, job.waiting_for]
+    assert (await yard.analyze()).waiting_for == ()
+    # Once the measurement is a run, it says so itself.
+    await yard.one.work_off()
+    done = await yard.job(job.job_id)
+    assert done.waiting_for == ()
+    assert {run.role: run.waiting_for for run in done.runs}["pair"] == ("precision int8 (has fp32)",)
+
+
+async def test_a_runner_that_measures_ends_what_a_job_waits_for(yard: Any) -> None:
+    engine = msgspec.structs.replace(ENGINE, precisions=("fp32", "int8"))
+    await claim_as(yard.one, able(toolchains=(engine,)))
+    job = await yard.analyze(precision="int8")
+    assert job.waiting_for
+    assert await claim_as(yard.two, able(toolchains=(), backends=(engine,))) is None
+    assert (await yard.job(job.job_id)).waiting_for == ()
+
+
+async def test_what_a_run_waits_for_is_not_said_of_the_measurement_again(yard: Any) -> None:
+    job = await yard.analyze(min_vram_bytes=24 << 30)
+    assert waiting(job) == {"a GPU with 24 GiB (has none)"}
+    assert job.waiting_for == ()
