@@ -71,7 +71,7 @@ def runners_table(runners: Sequence[RunnerView], now: datetime) -> Table:
         table.add_row(
             *(one.runner_id, escape(one.hostname)),
             escape(f"{device}; {backends}; {told.isolation}"),
-            *(one.standing, age(one.last_seen_at, now)),
+            *(one.standing if one.allowed else "no good key", age(one.last_seen_at, now)),
         )
     return table
 

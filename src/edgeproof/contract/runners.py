@@ -262,6 +262,9 @@ class StandingView(Wire, frozen=True, kw_only=True):
 
 
 class RunnerView(Wire, frozen=True, kw_only=True):
+    """A registered runner. One that is not ``allowed`` has no good key: it gets no work, whatever its
+    standing."""
+
     runner_id: IdText
     hostname: str
     public_key: str
@@ -270,6 +273,7 @@ class RunnerView(Wire, frozen=True, kw_only=True):
     last_seen_at: UtcTime
     standing: RunnerStanding = "active"
     standing_reason: str = ""
+    allowed: bool = True
 
 
 class RunnerList(Wire, frozen=True, kw_only=True):

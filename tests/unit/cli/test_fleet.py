@@ -69,3 +69,9 @@ def test_what_a_device_says_of_itself_steers_no_terminal() -> None:
     named = msgspec.structs.replace(RUNNER, hostname="[red]\x1b[2J")
     (line,) = printed(named, width=200)[1:]
     assert "[red]?[2J" in line
+
+
+def test_a_runner_without_a_good_key_says_so() -> None:
+    (line,) = printed(msgspec.structs.replace(RUNNER, allowed=False), width=200)[1:]
+    assert "no good key" in line
+    assert "quarantined" not in line

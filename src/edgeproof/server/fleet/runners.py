@@ -17,12 +17,14 @@ from edgeproof.server.plane.principals import require
 
 _LIST: Final = """
 SELECT runner_id, hostname, public_key, capabilities, registered_at, last_seen_at,
-    standing, standing_reason
+    standing, standing_reason,
+    EXISTS (SELECT FROM good_keys WHERE good_keys.runner_id = runners.runner_id) AS allowed
 FROM runners ORDER BY runner_id LIMIT 10000
 """
 _ONE: Final = """
 SELECT runner_id, hostname, public_key, capabilities, registered_at, last_seen_at,
-    standing, standing_reason
+    standing, standing_reason,
+    EXISTS (SELECT FROM good_keys WHERE good_keys.runner_id = runners.runner_id) AS allowed
 FROM runners WHERE runner_id = $1
 """
 _HOLDING: Final = """
@@ -93,4 +95,5 @@ def _view(row: Row) -> RunnerView:
         last_seen_at=utc_text(row["last_seen_at"]),
         standing=row["standing"],
         standing_reason=row["standing_reason"],
+        allowed=row["allowed"],
     )

@@ -37,7 +37,7 @@ SELECT count(*) AS registered,
     count(*) FILTER (WHERE last_seen_at > clock_timestamp() - interval '2 minutes') AS seen,
     count(*) FILTER (WHERE standing = 'draining') AS draining,
     count(*) FILTER (WHERE standing = 'quarantined') AS quarantined
-FROM runners
+FROM good_runners JOIN runners USING (runner_id)
 """
 
 
@@ -78,7 +78,7 @@ def _document(plane: ControlPlane, figures: Figures) -> bytes:
     for row in figures.jobs:
         jobs.labels(row["status"]).set(row["jobs"])
     runners = figures.runners
-    fleet = Gauge("edgeproof_runners", "Registered runners; seen: within two minutes", ["which"],
+    fleet = Gauge("edgeproof_runners", "Runners with a good key; seen: within two minutes", ["which"],
                   registry=shared)  # fmt: skip
     for which in ("registered", "seen", "draining", "quarantined"):
         fleet.labels(which).set(runners[which])

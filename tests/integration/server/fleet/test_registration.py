@@ -21,10 +21,11 @@ from edgeproof.server.fleet.enrolment import (
 )
 from edgeproof.server.fleet.register import register
 from edgeproof.server.fleet.runner_keys import allow_key, rotate_key
-from edgeproof.server.fleet.runners import list_runners
+from edgeproof.server.fleet.runners import list_runners, show_runner
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import authenticate
 from edgeproof.server.queue.revoke import remove_key
+from edgeproof.server.upkeep.queue_gauges import metrics_document
 
 
 @pytest.fixture
@@ -198,7 +199,11 @@ async def test_a_removed_key_is_out_at_once_and_stays_out(
     control_plane: ControlPlane, admin: Principal, allowed: Any
 ) -> None:
     response = await allowed.register(control_plane)
+    assert [one.allowed for one in await list_runners(control_plane, admin)] == [True]
     await remove_key(control_plane, admin, allowed.key.public)
+    assert [one.allowed for one in await list_runners(control_plane, admin)] == [False]
+    assert not (await show_runner(control_plane, admin, response.runner_id)).runner.allowed
+    assert b'edgeproof_runners{which="registered"} 0.0' in await metrics_document(control_plane)
     assert await refusal(authenticate(control_plane, response.token)) == "key_not_allowed"
     enrolment = await create_enrolment_token(control_plane, admin, uses=9, ttl_seconds=60)
     assert await refusal(allowed.register(control_plane, enrolment)) == "key_not_allowed"
