@@ -131,6 +131,8 @@ async def _analyze(connected: Any, analysis: Any, out: Path | None, detach: bool
         for run in job.runs:
             if run.waiting_for:
                 progress_console.print(run_line(run), markup=False, soft_wrap=True)
+        for lacking in job.waiting_for:
+            progress_console.print(f"waiting {lacking}", markup=False, soft_wrap=True)
         if not detach:
             with live(progress_console) as progress:
                 line = LiveJob(progress, analysis.model.name)

@@ -146,3 +146,5 @@ def _print(job: JobView, as_json: bool) -> None:
     print_job(console, job)
     for run in job.runs:
         console.print(f"run      {run_line(run)}", markup=False)
+    for lacking in job.waiting_for:
+        console.print(f"waiting  {lacking}", markup=False)
