@@ -132,10 +132,12 @@ class FaultySystem:
         assert found is not None
         return found
 
-    def client(self, token: str, *, attempts: int | None = None) -> ControlPlaneClient:
+    def client(
+        self, token: str, *, attempts: int | None = None, chances: Chances | None = None
+    ) -> ControlPlaneClient:
         """Patient, and asks the replicas in turn. ``attempts`` bounds its patience."""
         retry = _PATIENT if attempts is None else RetryPolicy(attempts=attempts, base_seconds=0.05)
-        weather = Weather(self.urls, Chances(), random.Random(self._seed))
+        weather = Weather(self.urls, chances or Chances(), random.Random(self._seed))
         return ControlPlaneClient(self.address, token=token, transport=weather, retry=retry)
 
     async def add_runner(
