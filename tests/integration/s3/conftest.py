@@ -65,6 +65,7 @@ def s3_endpoint() -> Iterator[str]:
             str(WEED), f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-filer", "-s3", f"-s3.config={identities}", "-s3.iam=false", "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.electionTimeout=1s",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             *(f"-{kind}.port={port}" for kind, port in ports.items()),
             *(f"-{kind}.port.grpc={port}" for kind, port in grpc.items()),
         ]  # fmt: skip
