@@ -34,7 +34,7 @@ from edgeproof.testing.weather import Chances
 
 ENDED: Final = ("COMPLETE", "FAILED", "CANCELLED")
 WEATHER: Final = Chances(lost=0.02, unanswered=0.02, doubled=0.05, late=0.05, delay_seconds=0.01)
-ORDERS: Final = Chances(unanswered=0.2, doubled=0.3, late=0.2)
+ORDERS: Final = Chances(unanswered=0.3, doubled=0.5, late=0.3)
 """How the orders of jobs fare: there are few of them, and each may become two jobs."""
 VICTIMS: Final[Mapping[Victim, int]] = {"runner": 5, "server": 4, "postgres": 1}
 _RUNS_A_JOB: Final = 3
