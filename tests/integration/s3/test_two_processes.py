@@ -249,36 +249,55 @@ async def test_what_one_process_took_the_other_serves_and_clears_away(site: Site
 async def test_an_upload_is_not_cleared_away_by_another_process_at_the_same_moment(
     site: Site, tmp_path: Path
 ) -> None:
-    """The same bytes come again and again through one process, expire, and are cleared away by the other."""
-    many = [bytes([number]) * 1000 for number in range(8)]
-    digests = [sha256(data) for data in many]
+    """What expired and what no row names comes through one process, once, while the other clears it away."""
+    expired, unnamed = ([secrets.token_bytes(1000) for _ in range(80)] for _ in range(2))
+    stray = sha256(b"stray")
     async with site.serving("one") as one:
-        rounds, stop = 0, asyncio.Event()
 
-        async def bring() -> None:
-            nonlocal rounds
-            while not stop.is_set():
-                await asyncio.gather(*(one.upload_bytes(data) for data in many))
-                await site.execute(EXPIRE, digests[:: 1 + rounds % 2])
-                rounds += 1
+        async def begun(chore: str) -> None:
+            async def is_begun() -> bool:
+                return bool(await site.execute("SELECT FROM chores WHERE name = $1", chore))
 
-        async def both_at_it() -> bool:
-            (chores,) = await site.execute("SELECT count(*) AS begun FROM chores")
-            return bool(chores["begun"] == len(CHORES)) and rounds >= 4
+            await until(is_begun, lambda: site.log("two"))
 
+        async def upload(many: list[bytes]) -> AsyncIterator[list[str]]:
+            """Their digests, eight at a time."""
+            for start in range(0, len(many), 8):
+                sent = await asyncio.gather(*map(one.upload_bytes, many[start : start + 8]))
+                yield [artifact.digest for artifact in sent]
+
+        async def bring(chore: str, many: list[bytes]) -> list[str]:
+            """Those at the end of the bucket first: it is cleared from its front. What jobs name of it."""
+            await begun(chore)
+            named = []
+            async for model, dataset, *_ in upload(sorted(many, key=sha256, reverse=True)):
+                options = {"dataset": f"sha256:{dataset}", "threads": 1}
+                await one.analyze(AnalyzeRequest(model_path=f"sha256:{model}", options=options))
+                named += [model, dataset]
+            return named
+
+        await begun(CHORES[-1].name)
+        async for _ in upload(expired):
+            pass
+        for data in (*unnamed, b"stray"):
+            digest = sha256(data)
+            await obstore.put_async(site.bucket, f"sha256/{digest[:2]}/{digest}", data)
+        await site.execute(EXPIRE, [sha256(data) for data in expired])
+        await site.execute("DELETE FROM chores")
         async with asyncio.TaskGroup() as group:
-            group.create_task(bring())
-            for _ in range(2):
-                rounds = 0
-                await site.execute("DELETE FROM chores")
-                async with site.serving("two"):
-                    await until(both_at_it, lambda: site.log("two"))
-            stop.set()
-        for data in many:
-            await one.upload_bytes(data)
-        async with site.serving("two") as two:
-            # Whatever was cleared away in between: what the database names is there.
-            assert set(digests) <= await site.known() <= await site.kept()
-            for data, digest in zip(many, digests, strict=True):
-                for client in (one, two):
-                    assert await read(client, digest, tmp_path) == data
+            bringing = [
+                group.create_task(bring("expire uploads", expired)),
+                group.create_task(bring("forget orphans", unnamed)),
+            ]
+            async with site.serving("two") as two:
+                await asyncio.gather(*bringing, begun(CHORES[-1].name))
+                # Before anything comes again, which would heal a loss.
+                known, kept = await site.known(), await site.kept()
+                named = {digest for task in bringing for digest in task.result()}
+                brought = {sha256(data) for data in (*expired, *unnamed)}
+                assert named <= brought <= known
+                assert known - kept == set()
+                assert stray not in kept
+                for digest in sorted(named):
+                    for client in (one, two):
+                        assert sha256(await read(client, digest, tmp_path)) == digest
