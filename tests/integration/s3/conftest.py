@@ -59,8 +59,9 @@ def s3_endpoint() -> Iterator[str]:
         identities = folder / "identities.json"
         identities.write_text(json.dumps({"identities": [IDENTITY]}))
         kinds = ("master", "volume", "filer", "s3")
-        ports = dict(zip(kinds, free_ports(4), strict=True))
-        grpc = dict(zip(kinds, free_ports(4), strict=True))
+        free = free_ports(8)
+        ports = dict(zip(kinds, free[:4], strict=True))
+        grpc = dict(zip(kinds, free[4:], strict=True))
         command = [
             str(WEED), f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-filer", "-s3", f"-s3.config={identities}", "-s3.iam=false", "-master.telemetry=false",
