@@ -6,6 +6,7 @@ bytes: neither tells whether somebody else's blob exists.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Final
 import msgspec
 
 from edgeproof.contract.canonical import sha256_hex
-from edgeproof.contract.errors import Refused
+from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.contract.jobs import ArtifactInfo
 from edgeproof.contract.statements import ForgeConfig, RunLimits, StageConfig
 from edgeproof.domain.runs import Lease
@@ -73,7 +74,21 @@ DELETE FROM artifacts WHERE digest = $1 AND expires_at < clock_timestamp()
     AND NOT EXISTS (SELECT FROM job_artifacts WHERE digest = $1)
 RETURNING digest
 """
-
+# One that may still be under way is not begun again: whichever ended first would end both.
+_BEGIN_DELETION: Final = """
+INSERT INTO artifact_deletions AS d (digest) VALUES ($1)
+ON CONFLICT (digest) DO UPDATE SET began_at = excluded.began_at
+    WHERE d.began_at < clock_timestamp() - make_interval(secs => $2)
+RETURNING began_at
+"""
+_END_DELETION: Final = "DELETE FROM artifact_deletions WHERE digest = $1 AND began_at = $2"
+_OLD_DELETION: Final = """
+SELECT began_at < clock_timestamp() - make_interval(secs => $2) FROM artifact_deletions WHERE digest = $1
+"""
+_FORGET_DELETION: Final = "DELETE FROM artifact_deletions WHERE digest = $1"
+_FORGET_OLD_DELETIONS: Final = """
+DELETE FROM artifact_deletions WHERE began_at < clock_timestamp() - make_interval(secs => $1)
+"""
 
 _BODY: Final = "SELECT body FROM artifacts WHERE digest = $1 AND body IS NOT NULL"
 _KEEP_HERE: Final = """
@@ -85,6 +100,11 @@ ON CONFLICT (digest) DO UPDATE SET expires_at = excluded.expires_at WHERE artifa
 MOST_KEPT_HERE: Final = 256 << 10
 """Documents up to this many bytes lie in the database: they become durable with what names them, at the cost
 of no file and no wait for the disk of their own."""
+DELETE_SECONDS: Final = 30.0
+"""How long the store is asked to delete something before that is given up."""
+LONGEST_DELETION_SECONDS: Final = 120.0
+"""How long after it began a deletion may still take effect, also one that was given up or whose process was
+killed: the store may have the request and take its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +143,8 @@ async def put_artifact(
     """Store ``chunks`` under ``digest``; a runner does so under the lease of a run that it holds.
 
     Raises ``Refused`` (``artifact_digest_mismatch``, ``body_too_large``, ``quota_exceeded``, ``stale_lease``,
-    ``forbidden``) or ``Unavailable`` (``disk_full``), and what ``chunks`` raises. Then nothing is stored.
+    ``forbidden``) or ``Unavailable`` (``disk_full``, ``unavailable``), and what ``chunks`` raises. Then
+    nothing is stored.
     """
     limit = await upload_limit(plane, principal, run_id, lease)
     async with plane.artifacts.receive(chunks, max_bytes=limit) as received:
@@ -254,6 +275,7 @@ async def refer_to_artifact(connection: Connection, job_id: str, digest: str, ro
 async def expire_artifacts(plane: ControlPlane) -> int:
     """Delete what no job refers to and whose time is up, and what killed uploads left; how many artifacts."""
     await plane.artifacts.sweep(plane.settings.artifact_ttl_seconds)
+    await plane.database.pool.execute(_FORGET_OLD_DELETIONS, LONGEST_DELETION_SECONDS)
     expired = 0
     while rows := await plane.database.pool.fetch(_EXPIRED):
         before = expired
@@ -271,14 +293,26 @@ async def expire_artifacts(plane: ControlPlane) -> int:
 async def forget_orphan(plane: ControlPlane, digest: str) -> bool:
     """Delete bytes if no row names them, and not while an upload of the same is about to; whether it did.
 
-    A row's deletion must be durable before: a crash may leave bytes without a row, never the reverse.
+    A row's deletion must be durable before: a crash may leave bytes without a row, never the reverse. That
+    the store is asked is durable, too: the lock goes with its connection, a request under way does not.
+    Raises ``Unavailable``; then the bytes may still go, and nobody keeps them again for a while.
     """
-    async with plane.database.transaction() as connection:
-        await lock(connection, _lock_name(digest))
-        if await connection.fetchval("SELECT 1 FROM artifacts WHERE digest = $1", digest) is not None:
-            return False
-        await plane.artifacts.delete(digest)
-    return True
+    try:
+        async with asyncio.timeout(None) as bound, plane.database.transaction() as connection:
+            await lock(connection, _lock_name(digest))
+            bound.reschedule(asyncio.get_running_loop().time() + DELETE_SECONDS)
+            pool = plane.database.pool
+            began = await pool.fetchval(_BEGIN_DELETION, digest, LONGEST_DELETION_SECONDS)
+            if began is None:
+                return False
+            # Asked after that, of the connection that has the lock: if it answers, it has had it all along.
+            named = await connection.fetchval("SELECT 1 FROM artifacts WHERE digest = $1", digest)
+            if named is None:
+                await plane.artifacts.delete(digest)
+            await pool.execute(_END_DELETION, digest, began)
+    except TimeoutError as error:
+        raise Unavailable("unavailable", f"the store takes too long to delete sha256:{digest}") from error
+    return named is None
 
 
 def named_digests(config: StageConfig) -> frozenset[str]:
@@ -317,9 +351,20 @@ async def _demand_room(plane: ControlPlane, connection: Connection, principal: P
 async def _keep(plane: ControlPlane, connection: Connection, received: Received) -> None:
     # Against a concurrent expiry, which would take the bytes away between the two steps here.
     await lock(connection, _lock_name(received.digest))
+    await _demand_no_deletion(connection, received.digest)
     lifetime = timedelta(seconds=plane.settings.artifact_ttl_seconds)
     await connection.execute(_KEEP, received.digest, received.size, lifetime)
     await received.keep()
+
+
+async def _demand_no_deletion(connection: Connection, digest: str) -> None:
+    """Under the digest's lock. Raises ``Unavailable`` while the store may still delete what is kept now."""
+    old = await connection.fetchval(_OLD_DELETION, digest, LONGEST_DELETION_SECONDS)
+    if old is None:
+        return
+    if not old:
+        raise Unavailable("unavailable", "the same bytes are being deleted; send them again in two minutes")
+    await connection.execute(_FORGET_DELETION, digest)
 
 
 def _lock_name(digest: str) -> str:

@@ -15,7 +15,7 @@ import asyncpg
 from edgeproof.contract.errors import Unavailable
 
 #: The newest revision; a test holds it equal to what the folder says.
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 FOLDER: Final = Path(__file__).parent
 LOCK: Final = 0x6564_6765_7072_6F6F  # "edgeproo"; only its being constant matters
 

@@ -1,4 +1,4 @@
-"""What is kept: policies, artifacts, who uploaded them."""
+"""What is kept: policies, artifacts, who uploaded them; and what the store is being asked to delete."""
 
 from __future__ import annotations
 
@@ -53,3 +53,6 @@ Table(
     PrimaryKeyConstraint("principal_id", "digest"),
     Index(None, "digest"),
 )
+
+# Bytes, not rows: there from before a DELETE is sent to the store until it was answered.
+Table("artifact_deletions", metadata, Column("digest", Text, primary_key=True), now_column("began_at"))

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from edgeproof.contract.errors import Refused
+from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.domain.runs import Lease, new_lease
 from edgeproof.server.artifacts.artifacts import (
+    LONGEST_DELETION_SECONDS,
     MOST_KEPT_HERE,
     expire_artifacts,
+    forget_orphan,
     keep_bytes,
     keeping_transaction,
     open_artifact,
@@ -25,6 +27,7 @@ from edgeproof.server.artifacts.artifacts import (
 )
 from edgeproof.server.artifacts.documents import load_document
 from edgeproof.server.plane.control_plane import KEEPERS, ControlPlane, Principal, Settings
+from edgeproof.server.storage.artifact_store import ArtifactStore
 from edgeproof.testing.artifact_stores import altered
 
 DATA = os.urandom(300_000)
@@ -351,3 +354,140 @@ class TestQuota:
         )
         refused = [end.code for end in ends if isinstance(end, Refused)]
         assert refused == ["quota_exceeded"] * 4
+
+
+class HeldStore:
+    """Another store that takes its time to delete, whether or not anybody waits for that any more."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._sent: set[asyncio.Task[None]] = set()
+        self.deleting, self.may_go_on, self.done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def delete(self, digest: str) -> None:
+        sent = asyncio.create_task(self._delete(digest))
+        self._sent.add(sent)
+        await asyncio.shield(sent)
+
+    async def _delete(self, digest: str) -> None:
+        self.deleting.set()
+        await self.may_go_on.wait()
+        await self._store.delete(digest)
+        self.done.set()
+
+
+class TestDeletionUnderWay:
+    """``control_plane`` collects, ``another_replica`` is sent the same bytes again meanwhile."""
+
+    @pytest.fixture
+    def store(self, control_plane: ControlPlane) -> HeldStore:
+        return HeldStore(control_plane.artifacts)
+
+    @pytest.fixture
+    async def collecting(
+        self, control_plane: ControlPlane, user: Principal, store: HeldStore
+    ) -> AsyncIterator[asyncio.Task[int]]:
+        await put(control_plane, user)
+        task = asyncio.create_task(expire_all(replace(control_plane, artifacts=store)))
+        async with asyncio.timeout(20):
+            await store.deleting.wait()
+        yield task
+        store.may_go_on.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def cut(self, plane: ControlPlane) -> None:
+        holders = await plane.database.pool.fetch(
+            "SELECT pg_terminate_backend(pid) AS cut FROM pg_locks JOIN pg_database d ON d.oid = database"
+            " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+        )
+        assert [row["cut"] for row in holders] == [True]
+
+    async def unavailable(self, work: Awaitable[Any]) -> None:
+        with pytest.raises(Unavailable) as refused:
+            await work
+        assert refused.value.code == "unavailable"
+
+    async def counts(self, plane: ControlPlane, user: Principal) -> None:
+        """Sent again, named by a job, and there to stay."""
+        await put(plane, user)
+        async with plane.database.transaction() as connection:
+            await refer_to_artifact(connection, await job_of(plane, user), DIGEST, "input")
+        stored = await open_artifact(plane, user, DIGEST)
+        assert await bytes_of(stored.read()) == DATA
+        assert await plane.database.pool.fetchval("SELECT count(*) FROM artifact_deletions") == 0
+
+    async def test_nothing_is_kept_that_outlives_its_collectors_connection(
+        self,
+        another_replica: ControlPlane,
+        user: Principal,
+        store: HeldStore,
+        collecting: asyncio.Task[int],
+    ) -> None:
+        await self.cut(another_replica)
+        await self.unavailable(put(another_replica, user))
+        async with another_replica.database.transaction() as connection:
+            await self.unavailable(keep_bytes(another_replica, connection, DATA))
+        assert not await forget_orphan(another_replica, DIGEST)
+        await put(another_replica, user, b"other bytes")
+        store.may_go_on.set()
+        await asyncio.wait([collecting], timeout=20)
+        await self.counts(another_replica, user)
+
+    async def test_nothing_is_kept_before_a_killed_collectors_request_must_have_ended(
+        self,
+        another_replica: ControlPlane,
+        user: Principal,
+        store: HeldStore,
+        collecting: asyncio.Task[int],
+    ) -> None:
+        collecting.cancel()
+        await asyncio.wait([collecting], timeout=20)
+        await self.unavailable(put(another_replica, user))
+        store.may_go_on.set()
+        async with asyncio.timeout(20):
+            await store.done.wait()
+        await self.unavailable(put(another_replica, user))
+        await another_replica.database.pool.execute(
+            "UPDATE artifact_deletions SET began_at = began_at - make_interval(secs => $1)",
+            LONGEST_DELETION_SECONDS,
+        )
+        await self.counts(another_replica, user)
+
+    async def test_a_deletion_that_ends_is_waited_for(
+        self,
+        another_replica: ControlPlane,
+        user: Principal,
+        store: HeldStore,
+        collecting: asyncio.Task[int],
+    ) -> None:
+        sending = asyncio.create_task(self.counts(another_replica, user))
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        async with asyncio.timeout(20):
+            while not await another_replica.database.pool.fetchval(waiting):
+                await asyncio.sleep(0.01)
+        store.may_go_on.set()
+        await sending
+        assert await collecting == 1
+
+    async def test_a_store_that_does_not_answer_is_given_up_and_forgotten_in_time(
+        self,
+        control_plane: ControlPlane,
+        user: Principal,
+        store: HeldStore,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("edgeproof.server.artifacts.artifacts.DELETE_SECONDS", 0.1)
+        async with asyncio.timeout(20):
+            await self.unavailable(forget_orphan(replace(control_plane, artifacts=store), DIGEST))
+        await self.unavailable(put(control_plane, user))
+        pool = control_plane.database.pool
+        left = "SELECT count(*) FROM artifact_deletions"
+        await expire_artifacts(control_plane)
+        assert await pool.fetchval(left) == 1
+        await pool.execute("UPDATE artifact_deletions SET began_at = began_at - interval '1 hour'")
+        await expire_artifacts(control_plane)
+        assert await pool.fetchval(left) == 0
+        store.may_go_on.set()
