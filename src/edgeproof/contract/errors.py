@@ -40,6 +40,7 @@ CODES: Final[dict[str, Code]] = {
     "job_exists": Code(409, "A job with this id exists"),
     "job_terminal": Code(409, "The job has ended"),
     "decision_not_yours": Code(403, "The decision is the Lab's alone"),
+    "artifact_lost": Code(410, "The artifact was here, and its bytes are gone"),
     "range_not_satisfiable": Code(416, "The range lies outside the artifact"),
     "internal_error": Code(500, "Edgeproof failed"),
     "unavailable": Code(503, "Not available just now"),

@@ -54,6 +54,8 @@ BLAMES: Final[dict[str, Blame]] = {
     # what earlier attempts of this runner left behind, not the run: another runner has room of its own
     "quota_exceeded": _PASSING,
     "job_spec_refused": Blame("infrastructure", False),
+    # no runner's doing, and no other attempt finds it
+    "artifact_lost": Blame("infrastructure", False),
 }  # fmt: skip
 
 

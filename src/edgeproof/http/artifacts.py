@@ -91,7 +91,7 @@ async def put_artifact(
     responses={
         200: BYTES,
         206: PART,
-        **problems(*TOKEN, "not_found", "range_not_satisfiable", "stale_lease"),
+        **problems(*TOKEN, "not_found", "artifact_lost", "range_not_satisfiable", "stale_lease"),
     },
 )
 async def get_artifact(
@@ -124,7 +124,7 @@ async def get_artifact(
     operation_id="headArtifact",
     summary="Whether an artifact is there, and its size",
     tags=["artifacts"],
-    responses={200: THERE, **problems(*TOKEN, "not_found", "stale_lease")},
+    responses={200: THERE, **problems(*TOKEN, "not_found", "artifact_lost", "stale_lease")},
 )
 async def head_artifact(
     request: StrictRequest, digest: DigestPath, run_id: RunQuery = None, lease: LeaseHeader = None

@@ -23,6 +23,7 @@ def test_only_registered_codes_have_a_blame() -> None:
         ("disk_full", "device", True),
         ("lease_expired", "infrastructure", True),
         ("quota_exceeded", "infrastructure", True),
+        ("artifact_lost", "infrastructure", False),
         ("internal_error", "infrastructure", False),
         ("invalid_request", "user", False),
     ],

@@ -7,6 +7,7 @@ bytes: neither tells whether somebody else's blob exists.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from edgeproof.server.db.database import Connection, lock
 from edgeproof.server.plane.control_plane import ControlPlane, Principal
 from edgeproof.server.plane.principals import require
 from edgeproof.server.storage.artifact_store import ArtifactStore, Received
+
+_logger = logging.getLogger(__name__)
 
 # Reaped or claimed again is stale; merely past its expiry is not (DESIGN decision 6). Until commit nobody
 # ends the lease, for that takes the row FOR UPDATE; heartbeats go on, however long the store takes.
@@ -90,6 +93,7 @@ _FORGET_OLD_DELETIONS: Final = """
 DELETE FROM artifact_deletions WHERE began_at < clock_timestamp() - make_interval(secs => $1)
 """
 
+_IS_KEPT: Final = "SELECT EXISTS (SELECT FROM artifacts WHERE digest = $1 AND body IS NULL)"
 _BODY: Final = "SELECT body FROM artifacts WHERE digest = $1 AND body IS NOT NULL"
 _KEEP_HERE: Final = """
 INSERT INTO artifacts (digest, size, body, expires_at)
@@ -197,7 +201,8 @@ async def open_artifact(
     run_id: str | None = None,
     lease: Lease | None = None,
 ) -> StoredArtifact:
-    """Raises ``Refused``: ``not_found`` also for what the caller may not read; ``stale_lease``."""
+    """Raises ``Refused``: ``not_found`` also for what the caller may not read; ``artifact_lost`` for what may
+    be read and the store has no more; ``stale_lease``."""
     async with plane.database.transaction() as connection:
         if principal.kind == "runner":
             config, _ = await _held_run(connection, principal, run_id, lease)
@@ -207,10 +212,22 @@ async def open_artifact(
         body: bytes | None = await connection.fetchval(_BODY, digest) if allowed else None
     if body is not None:
         return StoredArtifact(digest, len(body), plane.artifacts, body)
-    size = await plane.artifacts.size(digest) if allowed else None
-    if size is None:
+    if not allowed:
         raise Refused("not_found")
-    return StoredArtifact(digest, size, plane.artifacts)
+    return StoredArtifact(digest, await _stored_size(plane, digest), plane.artifacts)
+
+
+async def _stored_size(plane: ControlPlane, digest: str) -> int:
+    size = await plane.artifacts.size(digest)
+    if size is None:
+        if not await plane.database.pool.fetchval(_IS_KEPT, digest):
+            raise Refused("not_found")
+        # Again: it may have expired and been sent anew between the two questions.
+        size = await plane.artifacts.size(digest)
+    if size is None:
+        _logger.error("the store has lost sha256:%s", digest)
+        raise Refused("artifact_lost", f"the store has lost sha256:{digest}")
+    return size
 
 
 @asynccontextmanager

@@ -23,9 +23,10 @@ from edgeproof.server.runs.run_endings import AboutRunner, lease_ended
 
 _logger = logging.getLogger(__name__)
 _UNKNOWN_CODE: Final = "stage_crashed"
-NO_STRIKES: Final = frozenset({"handed_back", "cancelled", "disk_full"})
+NO_STRIKES: Final = frozenset({"handed_back", "cancelled", "disk_full", "artifact_lost"})
 """Ways to end a run that say nothing against the runner. A disk is also too small for what is too large; one
-that has no room at all a runner finds itself before it claims (``RunnerHome.unfit``)."""
+that has no room at all a runner finds itself before it claims (``RunnerHome.unfit``). What the store has lost
+no runner finds."""
 
 
 async def fail(

@@ -189,6 +189,31 @@ async def test_a_runner_reads_only_what_its_run_names(
         assert (await refusal(attempt))[0] == "stale_lease"
 
 
+async def test_what_the_store_has_lost_is_told_to_those_who_may_read_it_and_logged(
+    control_plane: ControlPlane,
+    user: Principal,
+    another_user: Principal,
+    runner: Principal,
+    hold_run: Any,
+    forge_config: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await put(control_plane, user)
+    run_id, lease = await hold_run(runner, forge_config(DIGEST), owner=user)
+    await control_plane.artifacts.delete(DIGEST)
+    assert (await refusal(open_artifact(control_plane, another_user, DIGEST)))[0] == "not_found"
+    assert not caplog.records
+    for attempt in (
+        open_artifact(control_plane, user, DIGEST),
+        open_artifact(control_plane, runner, DIGEST, run_id=run_id, lease=lease),
+    ):
+        code, detail = await refusal(attempt)
+        assert code == "artifact_lost"
+        assert DIGEST in detail
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 2
+    assert DIGEST in caplog.text
+
+
 async def test_a_runner_writes_only_under_its_lease_and_within_its_limit(
     control_plane: ControlPlane, user: Principal, runner: Principal, hold_run: Any, forge_config: Any
 ) -> None:

@@ -114,7 +114,9 @@ async def test_its_own_trouble_in_a_row_quarantines_a_runner_visibly(
     assert (await standing_of(yard, operator, yard.one))[0] == "active"
 
 
-@pytest.mark.parametrize("how", ["result", "user", "backend", "handed_back", "cancelled", "disk_full"])
+@pytest.mark.parametrize(
+    "how", ["result", "user", "backend", "handed_back", "cancelled", "disk_full", "artifact_lost"]
+)
 async def test_what_is_not_the_runners_trouble_does_not_count(
     yard: Any, operator: Principal, how: str
 ) -> None:
