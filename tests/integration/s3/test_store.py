@@ -16,7 +16,7 @@ from obstore.store import S3Store
 from edgeproof.contract.errors import Refused, Unavailable
 from edgeproof.server.storage.local_artifacts import LocalArtifacts
 from edgeproof.server.storage.s3_artifacts import S3Artifacts, S3Received
-from edgeproof.testing.artifact_stores import CHECKS, Check, kept, sha256
+from edgeproof.testing.artifact_stores import CHECKS, Check, kept, pieces, sha256
 
 from .conftest import bucket
 
@@ -81,6 +81,14 @@ async def test_uploads_that_nobody_finished_are_swept_by_age(
     assert await s3_artifacts.sweep(3600) == 0
     assert await s3_artifacts.sweep(-5) == 2
     assert await s3_artifacts.sweep(-5) == 0
+
+
+async def test_what_has_no_digests_name_is_not_told(s3_artifacts: S3Artifacts, s3_store: S3Store) -> None:
+    for foreign in ("sha256/00/README.txt", "sha256/.DS_Store", "sha256/AB/" + "AB" * 32):
+        await obstore.put_async(s3_store, foreign, b"x")
+    async with s3_artifacts.receive(pieces(b"x"), max_bytes=1) as received:
+        await received.keep()
+    assert await kept(s3_artifacts) == {sha256(b"x")}
 
 
 async def test_a_store_that_is_away_is_weather() -> None:

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
+
+_DIGITS: Final = frozenset("0123456789abcdef")
+
+
+def is_digest(name: str) -> bool:
+    """Whether bytes may be kept under ``name``."""
+    return len(name) == 64 and _DIGITS.issuperset(name)
 
 
 class Received(Protocol):
@@ -55,6 +62,7 @@ class ArtifactStore(Protocol):
         """Remove what killed uploads left behind; how many there were."""
 
     def kept(self) -> AsyncIterator[str]:
-        """The digests of everything kept, in any order; what comes or goes meanwhile may be told or not.
+        """The digests of everything kept, in any order; what comes or goes meanwhile may be told or not, and
+        what has no digest's name is passed over.
 
         Raises ``Unavailable`` also where there is no such place, unlike questions for one digest."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edgeproof.contract.errors import Refused, Unavailable
+from edgeproof.server.storage.artifact_store import is_digest
 
 _BLOCK: Final = 1 << 20
 # A listener takes a few blocks beyond what its peer has read: what a stalled download costs in memory.
@@ -79,9 +80,10 @@ class LocalArtifacts:
         return await asyncio.to_thread(self._sweep, older_than_seconds)
 
     async def kept(self) -> AsyncIterator[str]:
-        for folder in await asyncio.to_thread(_entries, self._kept):
-            for path in await asyncio.to_thread(_entries, folder):
-                yield path.name
+        for folder in await asyncio.to_thread(_folders, self._kept):
+            for name in await asyncio.to_thread(os.listdir, folder):
+                if is_digest(name):
+                    yield name
 
     def _sweep(self, older_than_seconds: float) -> int:
         # The files' own times are this machine's: the database's clock has no say in them.
@@ -89,13 +91,14 @@ class LocalArtifacts:
         removed = 0
         for path in self._incoming.iterdir():
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime <= before:
+                # No upload makes folders here: one is somebody else's.
+                if path.is_file() and path.stat().st_mtime <= before:
                     path.unlink()
                     removed += 1
         return removed
 
     def _path(self, digest: str) -> Path:
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        if not is_digest(digest):
             raise ValueError("not a SHA-256 in lower-case hexadecimal")
         return self._kept / digest[:2] / digest
 
@@ -146,8 +149,8 @@ async def _write(path: Path, chunks: AsyncIterator[bytes], max_bytes: int) -> tu
     return hashed.hexdigest(), size
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+def _folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()]
 
 
 def _create(path: Path) -> BinaryIO:

@@ -20,6 +20,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
+from edgeproof.server.storage.artifact_store import is_digest
 
 _SMALL: Final = 4 << 20
 """What fits in memory is written once, under its own name."""
@@ -114,7 +115,9 @@ class S3Artifacts:
             with _trouble_is_unavailable():
                 async for page in obstore.list(self._store, prefix=_KEPT):
                     for one in page:
-                        yield one["path"].rsplit("/", 1)[-1]
+                        name = one["path"].rsplit("/", 1)[-1]
+                        if is_digest(name):
+                            yield name
         except FileNotFoundError as error:
             raise Unavailable("unavailable", "the object store has no such bucket") from error
 
@@ -242,6 +245,6 @@ def _trouble_is_unavailable(arriving: _Arriving | None = None) -> Iterator[None]
 
 
 def _path(digest: str) -> str:
-    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+    if not is_digest(digest):
         raise ValueError("not a SHA-256 in lower-case hexadecimal")
     return f"{_KEPT}{digest[:2]}/{digest}"

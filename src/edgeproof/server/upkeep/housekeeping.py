@@ -73,7 +73,14 @@ async def forget_orphans(plane: ControlPlane) -> int:
 
 async def _forget_unknown(plane: ControlPlane, digests: list[str]) -> int:
     unknown = await plane.database.pool.fetch(_UNKNOWN, digests)
-    return sum([await forget_orphan(plane, row["digest"]) for row in unknown])
+    gone = 0
+    for row in unknown:
+        try:
+            gone += await forget_orphan(plane, row["digest"])
+        except Exception as error:
+            # One that cannot be removed keeps none of the others.
+            _logger.warning("could not remove the bytes of sha256:%s: %r", row["digest"], error)
+    return gone
 
 
 async def forget_events(plane: ControlPlane) -> int:

@@ -84,6 +84,25 @@ async def test_bytes_without_a_row_are_swept_and_all_else_stays(
     assert await forget_orphans(control_plane) == 0
 
 
+async def test_one_that_cannot_be_removed_keeps_no_other(
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1, 4):
+        await orphan(control_plane, data_of(number))
+    first = await anext(control_plane.artifacts.kept())
+    delete = control_plane.artifacts.delete
+
+    async def refuse_first(digest: str) -> None:
+        if digest == first:
+            raise PermissionError(digest)
+        await delete(digest)
+
+    monkeypatch.setattr(control_plane.artifacts, "delete", refuse_first)
+    assert await forget_orphans(control_plane) == 2
+    assert await there(control_plane) == {first}
+    assert first in caplog.text
+
+
 async def test_bytes_whose_row_is_about_to_be_committed_are_no_orphan(control_plane: ControlPlane) -> None:
     async with control_plane.database.transaction() as connection:
         digest = await keep_bytes(control_plane, connection, data_of(1))

@@ -122,6 +122,24 @@ async def test_sweeping_takes_only_what_is_old(tmp_path: Path) -> None:
     assert await store.size(DIGEST) == len(DATA)
 
 
+async def test_what_has_no_digests_name_is_not_told_and_harms_nothing(tmp_path: Path) -> None:
+    store = LocalArtifacts(tmp_path)
+    await kept(store)
+    shard = tmp_path / "sha256" / DIGEST[:2]
+    for foreign in (tmp_path / "sha256" / ".DS_Store", shard / ".nfs000000000001", shard / DIGEST.upper()):
+        foreign.write_bytes(b"")
+    assert [name async for name in store.kept()] == [DIGEST]
+
+
+async def test_a_folder_among_what_arrives_stops_no_sweep(tmp_path: Path) -> None:
+    store = LocalArtifacts(tmp_path)
+    for name in ("a", "c"):
+        (tmp_path / "incoming" / name).write_bytes(b"half")
+    (tmp_path / "incoming" / "b").mkdir()
+    assert await store.sweep(-5) == 2
+    assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["b"]
+
+
 FULL_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
