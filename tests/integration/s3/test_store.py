@@ -63,6 +63,39 @@ async def test_a_direct_upload_that_is_too_large_is_forgotten(s3_artifacts: S3Ar
     assert await s3_artifacts.sweep(0) == 0
 
 
+class FinishedMeanwhile(S3Artifacts):
+    """Another finish of the same upload ends between two steps of this one."""
+
+    async def _size(self, path: str) -> int | None:
+        size = await super()._size(path)
+        await self._remove(path)
+        return size
+
+
+async def test_of_two_finishes_of_one_upload_the_later_finds_nothing(
+    s3_artifacts: S3Artifacts, s3_store: S3Store
+) -> None:
+    url = await s3_artifacts.offer("one", 60)
+    assert url is not None
+    await put(url, b"12345")
+    with pytest.raises(Refused) as caught:
+        async with FinishedMeanwhile(s3_store).adopt("one", max_bytes=5):
+            pass
+    assert caught.value.code == "not_found"
+
+
+async def test_what_was_swept_before_it_was_kept_is_not_there(s3_artifacts: S3Artifacts) -> None:
+    url = await s3_artifacts.offer("one", 60)
+    assert url is not None
+    await put(url, b"12345")
+    async with s3_artifacts.adopt("one", max_bytes=5) as received:
+        assert await s3_artifacts.sweep(-5) == 2
+        with pytest.raises(Refused) as caught:
+            await received.keep()
+    assert caught.value.code == "not_found"
+    assert await kept(s3_artifacts) == set()
+
+
 async def test_a_url_for_one_name_writes_no_other(s3_artifacts: S3Artifacts) -> None:
     url = await s3_artifacts.offer("one", 60)
     assert url is not None

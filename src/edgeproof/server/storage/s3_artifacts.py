@@ -28,6 +28,7 @@ _PART: Final = 8 << 20
 _INCOMING: Final = "incoming/"
 _DIRECT: Final = "incoming/direct/"
 _KEPT: Final = "sha256/"
+_NOTHING: Final = "nothing was uploaded for this"
 KEEP_SECONDS: Final = 45.0
 """How long the store may take to keep what arrived, tries included: half a lease, for a connection to the
 database is held meanwhile."""
@@ -63,12 +64,12 @@ class S3Artifacts:
         path = f"{_INCOMING}{secrets.token_hex(16)}"
         size = await self._size(_DIRECT + name)
         if size is None:
-            raise Refused("not_found", "nothing was uploaded for this")
+            raise Refused("not_found", _NOTHING)
         try:
             if size > max_bytes:
                 raise Refused("body_too_large", f"an artifact here has at most {max_bytes} bytes")
             with _trouble_is_unavailable():
-                await obstore.copy_async(self._store, _DIRECT + name, path)
+                await _copy(self._store, _DIRECT + name, path)
             hashed, size = hashlib.sha256(), 0
             async for block in self._blocks(path, None):
                 hashed.update(block)
@@ -178,7 +179,7 @@ class S3Received:
 
     async def _keep(self) -> None:
         if self._path is not None:
-            await obstore.copy_async(self._store, self._path, _path(self.digest))
+            await _copy(self._store, self._path, _path(self.digest))
         else:
             await obstore.put_async(self._store, _path(self.digest), self._data or b"", use_multipart=False)
 
@@ -228,6 +229,14 @@ class _Arriving:
                 raise Refused("body_too_large", f"an artifact here has at most {self._max_bytes} bytes")
             self._hashed.update(chunk)
             yield chunk
+
+
+async def _copy(store: S3Store, source: str, target: str) -> None:
+    """Raises ``not_found`` when another finish of the same upload, or a sweep, took ``source``."""
+    try:
+        await obstore.copy_async(store, source, target)
+    except FileNotFoundError as error:
+        raise Refused("not_found", _NOTHING) from error
 
 
 @contextmanager
