@@ -124,10 +124,13 @@ async def test_what_has_no_digests_name_is_not_told(s3_artifacts: S3Artifacts, s
     assert await kept(s3_artifacts) == {sha256(b"x")}
 
 
-async def test_a_store_that_is_away_is_weather() -> None:
+async def test_a_store_that_is_away_is_weather(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Unavailable) as caught:
-        await S3Artifacts(bucket("http://127.0.0.1:9")).size("0" * 64)
+        await S3Artifacts(bucket("http://127.0.0.1:9", prefix="inner")).size("0" * 64)
     assert caught.value.code == "unavailable"
+    # Where it lies is the operator's to know, not the user's.
+    assert caught.value.detail == "the object store gives no answer"
+    assert "127.0.0.1:9/edgeproof/inner" in caplog.text
 
 
 async def test_a_bucket_that_is_not_there_is_found_out_by_asking_what_it_keeps(s3_endpoint: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +22,8 @@ from obstore.store import S3Store
 
 from edgeproof.contract.errors import EdgeproofError, Refused, Unavailable
 from edgeproof.server.storage.artifact_store import is_digest
+
+_logger = logging.getLogger(__name__)
 
 _SMALL: Final = 4 << 20
 """What fits in memory is written once, under its own name."""
@@ -248,9 +251,9 @@ def _trouble_is_unavailable(arriving: _Arriving | None = None) -> Iterator[None]
     except (BaseError, OSError) as error:
         if arriving is not None and arriving.error is not None:
             raise arriving.error from None
-        raise Unavailable(
-            "unavailable", f"the object store: {(str(error) or 'no answer').splitlines()[0][:300]}"
-        ) from error
+        # Its words name endpoint, bucket and prefix: they are for who runs it.
+        _logger.warning("the object store: %s", (str(error) or "no answer").splitlines()[0][:300])
+        raise Unavailable("unavailable", "the object store gives no answer") from error
 
 
 def _path(digest: str) -> str:
