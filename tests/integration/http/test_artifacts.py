@@ -68,6 +68,17 @@ async def test_head(raw: httpx.AsyncClient, uploaded: str) -> None:
     assert (await raw.head(f"/api/artifacts/sha256/{'0' * 64}")).status_code == 404
 
 
+async def test_lost_bytes_are_told_and_not_asked_for_again(
+    user: ControlPlaneClient, raw: httpx.AsyncClient, uploaded: str, tmp_path: Path
+) -> None:
+    for blob in blobs(tmp_path):
+        blob.unlink()
+    with pytest.raises(Refused) as caught:
+        await user.download(uploaded, tmp_path / "copy")
+    assert (caught.value.code, caught.value.status) == ("artifact_lost", 410)
+    assert (await raw.head(PATH)).status_code == 410
+
+
 async def test_another_users_artifact_answers_like_an_absent_one(
     uploaded: str, other_user: ControlPlaneClient, tmp_path: Path
 ) -> None:
