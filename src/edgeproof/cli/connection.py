@@ -2,7 +2,7 @@
 
 In this order: ``--server`` / ``EDGEPROOF_SERVER`` with ``--token`` / ``EDGEPROOF_TOKEN``; else the
 credentials that ``edgeproof up`` left in its data folder, also where ``--server`` names that very URL.
-``EDGEPROOF_CA_FILE`` names CA certificates to trust besides the system's.
+``EDGEPROOF_CA_FILE`` names CA certificates to trust instead of the system's.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ home_option = click.option(
 @home_option
 @click.option("--token", help="Enrolment token; none is needed for a key that is allowed already.")
 @click.option("--token-file", type=FILE, callback=_token_in, help="A file that holds the enrolment token.")
-@click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust besides the system's.")
+@click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust instead of the system's.")
 @click.option("--replace", is_flag=True, help="Leave the control plane joined before.")
 @json_option
 @click.pass_obj

@@ -39,7 +39,7 @@ for _command in (join, status, install, tokens):
 @click.option("--max-runs", type=click.IntRange(1), help="Do so many runs, then end.")
 @click.option("--isolation", type=click.Choice(["none", "rlimit", "namespaces"]),
               help="Exactly this level; default: the highest to be had.")  # fmt: skip
-@click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust besides the system's.")
+@click.option("--ca-file", type=FILE, help="CA certificates, PEM, to trust instead of the system's.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=own_labels,
               envvar="EDGEPROOF_RUNNER_LABELS", help="Say more of this machine; repeatable.")  # fmt: skip
 @click.option("--only", multiple=True, metavar="STAGE[/BACKEND]", envvar="EDGEPROOF_RUNNER_ONLY",
