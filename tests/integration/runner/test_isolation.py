@@ -55,7 +55,11 @@ async def test_the_service_finds_the_same_level_where_all_but_its_paths_is_read_
         pytest.skip("this machine lets nobody make a mount namespace")
     home = tmp_path / "home"
     home.mkdir()
-    unit = unit_text(InstallOptions(home=home, user="edgeproof-runner"))
+    # That of tests lies where no service may keep its folder.
+    installed = Path("/var/lib/edgeproof-runner")
+    unit = unit_text(InstallOptions(home=installed, user="edgeproof-runner")).replace(
+        str(installed), str(home)
+    )
     (paths,) = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("ReadWritePaths=")]
     writable = " && ".join(f"mount --rbind {path} {path}" for path in reversed(paths.split()))
     lock = Path("/tmp") / f"{tmp_path.name}.lock"

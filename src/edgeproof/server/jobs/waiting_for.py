@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from edgeproof.contract.errors import Refused
+from edgeproof.contract.errors import EdgeproofError, Refused
 from edgeproof.contract.runners import Capabilities, Needs
 from edgeproof.domain.jobs import TERMINAL
 from edgeproof.domain.requirements import Lack, class_digest, lacking_everything, lacks
@@ -45,13 +45,18 @@ async def measurements_to_come(
     jobs = [job for job in jobs if job["status"] not in TERMINAL and job["cancel_requested_at"] is None]
     if not jobs:
         return {}
-    async with plane.database.pool.acquire() as connection:
-        policies = await policies_of(plane, connection, {job["policy_digest"] for job in jobs})
+    try:
+        async with plane.database.pool.acquire() as connection:
+            policies = await policies_of(plane, connection, {job["policy_digest"] for job in jobs})
+    except EdgeproofError:
+        # A policy of another release, or away: its job is shown all the same.
+        return {}
     found: dict[str, tuple[str | None, Needs]] = {}
     for job in jobs:
         try:
             order = order_in(job["input_summary"])
-        except Refused:
+        except (Refused, LookupError, TypeError):
+            # So is one of another release, or damaged.
             continue
         policy = policies[job["policy_digest"]]
         facts = JobFacts(job["status"], False, order, policy, plane.settings.default_limits)
