@@ -7,6 +7,7 @@ workspace, where the isolation level can hide the rest.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -22,6 +23,8 @@ from edgeproof.contract.errors import Refused
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding a damaged file of the folder may raise."""
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a system error says where there is no room."""
 DEFAULT_CACHE_BYTES: Final = 16 << 30
 _LEAST_BYTES: Final = 16 << 10
 
@@ -125,11 +128,18 @@ class RunnerHome:
         """
         reason = self._no_room()
         if reason is not None:
-            for cache in (self.inputs, self.builds):
-                shutil.rmtree(cache, ignore_errors=True)
-                cache.mkdir(mode=0o700, exist_ok=True)
+            self.empty_caches()
             reason = self._no_room()
         return reason
+
+    def empty_caches(self) -> bool:
+        """Remove what is only kept to be quicker, as far as it lets itself; whether there was something."""
+        was_kept = False
+        for cache in (self.inputs, self.builds):
+            was_kept = was_kept or (cache.is_dir() and any(cache.iterdir()))
+            shutil.rmtree(cache, ignore_errors=True)
+            cache.mkdir(mode=0o700, exist_ok=True)
+        return was_kept
 
     def _no_room(self) -> str | None:
         try:

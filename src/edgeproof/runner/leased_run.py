@@ -7,7 +7,6 @@ cancel, or by the runner's own end, and then nothing of it is submitted.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import shutil
 from pathlib import Path
@@ -18,7 +17,7 @@ from edgeproof.contract.errors import Refused, StageFailed, Unavailable
 from edgeproof.contract.runners import ClaimedRun
 from edgeproof.domain.runs import Lease
 from edgeproof.runner.attest import Attestor
-from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.home import DISK_FULL, RunnerHome
 from edgeproof.runner.job_spec import accept
 from edgeproof.runner.lease_keeper import LeaseKeeper
 from edgeproof.runner.outbox import PendingResult
@@ -28,7 +27,6 @@ from edgeproof.runner.work import Product, Work, do_work
 _log = logging.getLogger(__name__)
 
 TRANSFER_PATIENCE_SECONDS: Final = 300.0
-_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Finished(NamedTuple):
@@ -112,7 +110,7 @@ class LeasedRun:
             return StageFailed(error.code, error.detail, fault="infrastructure", retryable=True)
         except OSError as error:
             _log.exception("run %s: this device failed", run_id)
-            code = "disk_full" if error.errno in _DISK_FULL else "stage_crashed"
+            code = "disk_full" if error.errno in DISK_FULL else "stage_crashed"
             return StageFailed(code, str(error), fault="device", retryable=True)
 
     async def _produce(self, workspace: Path) -> Product:

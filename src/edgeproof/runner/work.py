@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import shutil
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from edgeproof.contract.statements import ForgeConfig, NoiseFloor, RuntimeConfig
 from edgeproof.runner.attest import Attestor, build_envelope, measurement_envelope
 from edgeproof.runner.build_cache import LentBuilds
 from edgeproof.runner.handover import left_document, left_file
-from edgeproof.runner.home import RunnerHome
+from edgeproof.runner.home import DISK_FULL, RunnerHome
 from edgeproof.runner.inputs import Fetch, InputCache, file_digest
 from edgeproof.runner.noise import RememberedNoise
 from edgeproof.runner.stage import QUALITY_FILE, SAMPLES_FILE, ForgeDone, RuntimeDone, Task
@@ -28,7 +27,6 @@ from edgeproof.runner.supervisor import run_stage
 _log = logging.getLogger(__name__)
 
 _RAW_BYTES: Final = 256 << 20
-_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Product(NamedTuple):
@@ -114,20 +112,18 @@ async def _done(
 
 
 def _is_full(error: StageFailed | OSError) -> bool:
-    return error.code == "disk_full" if isinstance(error, StageFailed) else error.errno in _DISK_FULL
+    return error.code == "disk_full" if isinstance(error, StageFailed) else error.errno in DISK_FULL
 
 
 def _make_room(home: RunnerHome, workspace: Path) -> bool:
-    """Empty the caches, and the workspace. False where nothing was kept, or it cannot be removed."""
-    caches = (home.inputs, home.builds)
+    """Empty the caches, and the workspace. False where nothing was kept, or it cannot be made anew."""
+    if not home.empty_caches():
+        return False
     try:
-        if not any(any(cache.iterdir()) for cache in caches):
-            return False
-        for folder in (*caches, workspace):
-            shutil.rmtree(folder)
-            folder.mkdir(mode=0o700)
+        shutil.rmtree(workspace)
+        workspace.mkdir(mode=0o700)
     except OSError as error:
-        _log.warning("the caches could not be emptied: %s", error)
+        _log.warning("the workspace could not be emptied: %s", error)
         return False
     return True
 
